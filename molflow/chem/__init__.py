@@ -1,0 +1,1 @@
+"""Elements, bonds, RDKit, files: the chemistry that everything else stands on."""
