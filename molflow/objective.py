@@ -1,0 +1,57 @@
+"""The training idea on one screen: noise, a pairing, a point on the way, and the endpoint to predict from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from molflow.batch import Batch
+from molflow.couplings.coupling import Coupling
+from molflow.geometry import centre
+from molflow.paths.joint import Joint
+from molflow.priors.prior import Product
+from molflow.rng import Rng
+from molflow.times import Times
+
+
+class Objective:
+    """L = E over t, (x0, x1) ~ q, x_t ~ p_t(. | x0, x1) of sum_f w_f loss_f(network(x_t, t), x1).
+
+    ``hint`` is the share of steps that first predict without a hint and then train with that prediction as the hint.
+    """
+
+    def __init__(
+        self,
+        prior: Product,
+        coupling: Coupling,
+        path: Joint,
+        times: Times,
+        weights: Mapping[str, float],
+        hint: float = 0.5,
+        centred: bool = True,
+    ):
+        self.prior, self.coupling, self.path, self.times = prior, coupling, path, times
+        self.weights, self.hint, self.centred = dict(weights), hint, centred
+
+    def pair(self, x1: Batch, rng: Rng) -> tuple[Batch, Batch]:
+        """Molecules with their noise."""
+        if self.centred:
+            x1 = x1.replace(pos=centre(x1.pos, x1.mask))
+        return self.coupling(self.prior(x1, rng), x1, rng)
+
+    def __call__(self, network, x1: Batch, rng: Rng) -> dict[str, Tensor]:
+        """The loss of each field."""
+        x0, x1 = self.pair(x1, rng)
+        t = self.times(rng)
+        x = self.path.sample(x0, x1, t, rng)
+        hint = None
+        if rng.scalar() < self.hint:
+            with torch.no_grad():
+                hint = self.path.endpoint(network(x, t))
+        return self.path.loss(network(x, t, hint=hint), x1, t)
+
+    def total(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """The weighted sum that training descends."""
+        return torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()

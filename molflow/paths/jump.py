@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, one_hot, pad
+
+from molflow.paths.path import Path, Time, column
+from molflow.rng import Rng
+
+
+class Jump(Path):
+    """x_t = x1 with probability t, else x0: each label jumps once, at a uniform time (Campbell et al. 2024; Gat et al. 2024).
+
+    Its rates are u(y | x) = (p(y) - [y = x]) / (1 - t), p the predicted law of the endpoint, whatever law x0 has: uniform
+    noise and masks differ in their prior alone. ``states`` counts the classes and, with masks, the hidden state.
+    """
+
+    def __init__(self, states: int):
+        self.states = states
+
+    def sample(self, x0: Tensor, x1: Tensor, t: Time, rng: Rng) -> Tensor:
+        return torch.where(rng.uniform(*x1.shape[1:]) < column(t, x1), x1, x0)
+
+    def endpoint(self, pred: Tensor) -> Tensor:
+        return pred.softmax(-1)
+
+    def loss(self, pred: Tensor, x1: Tensor, t: Time) -> Tensor:
+        return cross_entropy(pred.flatten(0, -2), x1.flatten(), reduction="none").view(x1.shape)
+
+    def velocity(self, pred: Tensor, x: Tensor, t: Time) -> Tensor:
+        p = self.endpoint(pred)
+        p = pad(p, (0, self.states - p.shape[-1]))
+        return (p - one_hot(x, self.states)) / (1 - column(t, p))
+
+    def advance(self, x: Tensor, v: Tensor, t: float, s: float, rng: Rng | None) -> Tensor:
+        if rng is None:
+            return x
+        p = (one_hot(x, self.states) + (s - t) * v).clamp(min=0)
+        if s >= 1:  # the end: what is likeliest, no more chance
+            return p.argmax(-1)
+        cumulative = p.cumsum(-1)
+        u = rng.uniform(*x.shape[1:]).unsqueeze(-1) * cumulative[..., -1:]
+        return (u > cumulative).sum(-1).clamp(max=self.states - 1)

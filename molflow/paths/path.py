@@ -1,0 +1,43 @@
+"""What a path is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+from molflow.rng import Rng
+
+Time = Tensor | float  # [B] while training, one number while sampling
+
+
+class Path(ABC):
+    """From x0 at t = 0 to x1 at t = 1 for ONE field, and how a network's prediction moves a state along it.
+
+    Its entries are [B, N] for atoms and [B, N, N] for pairs; coordinates and distributions have one more axis.
+    """
+
+    @abstractmethod
+    def sample(self, x0: Tensor, x1: Tensor, t: Time, rng: Rng) -> Tensor:
+        """x_t given both ends."""
+
+    @abstractmethod
+    def endpoint(self, pred: Tensor) -> Tensor:
+        """The network's output as an expected endpoint: a position, or a distribution over classes."""
+
+    @abstractmethod
+    def loss(self, pred: Tensor, x1: Tensor, t: Time) -> Tensor:
+        """The loss of each entry; its minimum over predictions is the conditional expectation of the endpoint."""
+
+    @abstractmethod
+    def velocity(self, pred: Tensor, x: Tensor, t: Time) -> Tensor:
+        """dx/dt of a continuous field; the rates of a jump process, which sum to zero over the states."""
+
+    @abstractmethod
+    def advance(self, x: Tensor, v: Tensor, t: float, s: float, rng: Rng | None) -> Tensor:
+        """The state at s from the state at t with v held. Without ``rng`` only what is deterministic moves."""
+
+
+def column(t: Time, x: Tensor) -> Time:
+    """Times [B] shaped to broadcast against x [B, ...]."""
+    return t.reshape(-1, *[1] * (x.ndim - 1)) if isinstance(t, Tensor) and t.ndim else t

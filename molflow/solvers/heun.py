@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from molflow.batch import Batch
+from molflow.rng import Rng
+from molflow.solvers.solver import Solver, VectorField
+
+
+class Heun(Solver):
+    """x_s = x_t + (s - t) (u_t(x_t) + u_s(x_s')) / 2, with x_s' an Euler step: the trapezium rule."""
+
+    order = 2
+    evaluations = 2
+
+    def step(self, flow: VectorField, x: Batch, t: float, s: float, rng: Rng | None) -> Batch:
+        v = flow.velocity(x, t)
+        if s >= 1:
+            return flow.advance(x, v, t, s, rng)
+        after = flow.velocity(flow.advance(x, v, t, s, None), s)
+        return flow.advance(x, {name: (v[name] + after[name]) / 2 for name in v}, t, s, rng)

@@ -1,0 +1,28 @@
+"""Time grids: n steps from 0 to 1. Where the steps are short is where the flow bends: near the data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from molflow.build import UserError, unknown
+
+GRIDS: dict[str, Callable[[float], float]] = {
+    "linear": lambda u: u,
+    "quadratic": lambda u: 1 - (1 - u) ** 2,
+    "sine": lambda u: math.sin(u * math.pi / 2),
+    "log": lambda u: (1 - 0.01**u) / (1 - 0.01),  # 1 - t falls by the same factor each step, to 1 %
+}
+
+
+def grid(name: str, steps: int) -> list[float]:
+    """The ``steps + 1`` times of a grid.
+
+    >>> grid("quadratic", 2)
+    [0.0, 0.75, 1.0]
+    """
+    if name not in GRIDS:
+        raise unknown("time grid", name, GRIDS)
+    if steps < 1:
+        raise UserError(f"steps must be at least 1, not {steps}")
+    return [0.0, *(GRIDS[name](k / steps) for k in range(1, steps)), 1.0]
