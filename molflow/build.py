@@ -9,6 +9,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Literal, Union
 
 
@@ -115,8 +116,9 @@ def coerce(value: Any, hint: Any, where: str) -> Any:
                 continue
         raise _wrong(where, hint, value)
     if expected is Literal:
-        if value in typing.get_args(hint):
-            return value
+        for choice in typing.get_args(hint):
+            if value == choice or value == str(choice):
+                return choice
         raise unknown(f"value for {where}", value, map(str, typing.get_args(hint)))
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return value if isinstance(value, hint) else from_mapping(hint, value, where)
@@ -128,6 +130,8 @@ def coerce(value: Any, hint: Any, where: str) -> Any:
         raise _wrong(where, hint, value)
     if expected in (int, float):
         return _number(value, expected, where, hint)
+    if expected is Path and isinstance(value, (str, Path)):
+        return Path(value)
     if expected is str:
         if isinstance(value, str):
             return value
@@ -154,7 +158,7 @@ def _number(value: Any, kind: type, where: str, hint: Any) -> int | float:
     except ValueError:
         raise _wrong(where, hint, value) from None
     if kind is int:
-        if number != int(number):
+        if not number.is_integer():
             raise _wrong(where, hint, value)
         return int(value) if isinstance(value, (int, str)) and str(value).lstrip("+-").isdigit() else int(number)
     return number

@@ -1,0 +1,76 @@
+"""The command line: one file a verb, imported when that verb runs."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from molflow.build import UserError, resolve, unknown
+from molflow.cli.command import call, read_docstring
+
+VERBS = {  # molflow/cli/<verb>.py holds a function of that name, or VERBS with the verbs below it
+    "data": "make, import and inspect data sets",
+    "train": "train a flow as a configuration file says",
+    "sample": "generate molecules with a trained or shipped model",
+    "score": "judge a file of molecules",
+    "info": "show what a run, a model or a data set holds",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0, or 2 for a mistake that its message explains, or 130 for Ctrl-C."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    debug = argv[:1] == ["--debug"]
+    try:
+        code = _run(argv[debug:])
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `molflow ... | head`: nobody reads on; Python must not try to flush again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except SystemExit as done:  # argparse, after --help
+        return int(done.code or 0)
+    except (UserError, OSError) as error:  # OSError: a file that is not there, a disk that is full
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_overview("molflow", VERBS, "3D molecules and point clouds by flow matching."))
+        return 0 if argv else 2
+    if argv[0] in ("-V", "--version"):
+        from molflow import __version__
+
+        print(f"molflow {__version__}")
+        return 0
+    if argv[0] not in VERBS:
+        raise unknown("verb", argv[0], VERBS)
+    verb, *rest = argv
+    module = importlib.import_module(f"molflow.cli.{verb}")
+    if hasattr(module, "VERBS"):
+        return _below(f"molflow {verb}", module.VERBS, VERBS[verb], rest)
+    return call(getattr(module, verb), rest, f"molflow {verb}") or 0
+
+
+def _below(prog: str, verbs: Mapping[str, Callable | str], summary: str, argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        lines = {name: read_docstring(resolve(function))[0].split("\n")[0] for name, function in verbs.items()}
+        print(_overview(prog, lines, f"{summary[0].upper()}{summary[1:]}."))
+        return 0 if argv else 2
+    if argv[0] not in verbs:
+        raise unknown(f"verb of `{prog}`", argv[0], verbs)
+    return call(resolve(verbs[argv[0]]), argv[1:], f"{prog} {argv[0]}") or 0
+
+
+def _overview(prog: str, verbs: Mapping[str, str], summary: str) -> str:
+    width = max(map(len, verbs))
+    table = "\n".join(f"  {name:<{width}}  {text}" for name, text in verbs.items())
+    return f"usage: {prog} VERB ...\n\n{summary}\n\n{table}\n\n`{prog} VERB --help` explains a verb."

@@ -1,0 +1,205 @@
+"""A typed function -> a command: positionals, options, help and errors all read from its signature and docstring."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NoReturn, Union
+
+from molflow.build import UserError, coerce, unknown
+
+_OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
+_NUMBER = re.compile(r"-\.?\d")
+_SECTION = re.compile(r"(Args|Examples?|Returns|Raises):$")
+
+
+def call(function: Callable, argv: Sequence[str], prog: str) -> Any:
+    """Call ``function`` as the command line says.
+
+    Parameters without a default are positional, a list of them takes several values; the others are options, and
+    keyword-only ones without a default are required options. Only what was typed is passed: the defaults are Python's.
+
+    >>> def power(base: float, *, exponent: int = 2) -> float:
+    ...     return base**exponent
+    >>> call(power, ["--exponent", "3", "2"], "power")
+    8.0
+    """
+    parser = parser_of(function, prog)
+    hints = typing.get_type_hints(function)
+    options, positionals, overrides = _sort(parser, argv, takes_overrides=_takes_overrides(function))
+    typed = vars(parser.parse_args([*options, "--", *positionals] if positionals else options))
+    positional = _positional(function)
+    keywords = {}
+    for name, value in typed.items():
+        if isinstance(value, list) and name not in positional:  # --protocol edm,strict --protocol jodo
+            value = [part for text in value for part in text.split(",")]
+        keywords[name] = coerce(value, hints[name], name.upper() if name in positional else _flag(name))
+    if _takes_overrides(function):
+        keywords["overrides"] = overrides
+    return function(**keywords)
+
+
+def parser_of(function: Callable, prog: str) -> argparse.ArgumentParser:
+    """The argument parser of a function; values stay text, ``call`` gives them their types."""
+    text, described, examples = read_docstring(function)
+    hints = typing.get_type_hints(function)
+    positional = _positional(function)
+    shown = [f"{name.upper()} [{name.upper()} ...]" if _is_list(hints[name]) else name.upper() for name in positional]
+    if _takes_overrides(function):
+        shown.append("[key=value ...]")
+    parser = _Parser(
+        prog=prog,
+        usage=" ".join([prog, *shown, "[options]"]),
+        description=text,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name == "overrides":
+            continue
+        hint, note = hints[name], described.get(name, "").replace("%", "%%")
+        if name in positional:
+            parser.add_argument(name, metavar=name.upper(), nargs="+" if _is_list(hint) else None, help=note)
+            continue
+        note += _default(parameter.default)
+        required = parameter.default is parameter.empty
+        common: dict[str, Any] = {"dest": name, "required": required, "help": note}
+        if bool in _options(hint):
+            parser.add_argument(_flag(name), action=argparse.BooleanOptionalAction, **common)
+        else:
+            action = "append" if _is_list(hint) else "store"
+            parser.add_argument(_flag(name), action=action, metavar=_metavar(hint), **common)
+    return parser
+
+
+def read_docstring(function: Callable) -> tuple[str, dict[str, str], str]:
+    """The text, the ``Args:`` by name, and the examples as they stand."""
+    sections: dict[str, list[str]] = {"": []}
+    current = ""
+    for line in (inspect.getdoc(function) or "").splitlines():
+        if _SECTION.match(line):
+            current = line
+            sections[current] = []
+        else:
+            sections[current].append(line)
+    described: dict[str, str] = {}
+    name = ""
+    for line in sections.get("Args:", []):
+        start = re.match(r"    (\w+): *(.*)", line)
+        if start:
+            name, described[start[1]] = start[1], start[2]
+        elif line.strip():
+            described[name] += " " + line.strip()
+    examples = ["\n".join([title, *lines]).rstrip() for title, lines in sections.items() if title.startswith("Example")]
+    return "\n".join(sections[""]).strip(), described, "\n\n".join(examples)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see `{self.prog} --help`)")
+
+
+def _sort(
+    parser: argparse.ArgumentParser, argv: Sequence[str], takes_overrides: bool
+) -> tuple[list[str], list[str], dict[str, Any]]:
+    """Options with their values, the rest, and ``key=value`` tokens; an option that nobody knows is an error."""
+    known = parser._option_string_actions
+    options: list[str] = []
+    positionals: list[str] = []
+    overrides: dict[str, Any] = {}
+    tokens = list(argv)
+    while tokens:
+        token = tokens.pop(0)
+        if token == "--":
+            positionals += tokens
+            break
+        if not token.startswith("-") or token == "-" or _NUMBER.match(token):
+            if takes_overrides and _OVERRIDE.match(token):
+                key, _, value = token.partition("=")
+                overrides[key] = _yaml(key, value)
+            else:
+                positionals.append(token)
+            continue
+        flag, equals, value = token.partition("=")
+        flag = flag if flag in known else flag.replace("_", "-")
+        is_override = flag not in known and takes_overrides and "." in token.partition("=")[0]
+        if flag not in known and not is_override:
+            raise unknown(f"option of `{parser.prog}`", token.partition("=")[0], _visible(known))
+        if not is_override and known[flag].nargs == 0:
+            options.append(flag + equals + value)
+            continue
+        if not equals:
+            if not tokens or tokens[0].startswith("--"):
+                raise UserError(f"{flag} needs a value (see `{parser.prog} --help`)")
+            value = tokens.pop(0)
+        if is_override:
+            key = token.partition("=")[0].lstrip("-")
+            overrides[key] = _yaml(key, value)
+        else:
+            options.append(f"{flag}={value}")
+    return options, positionals, overrides
+
+
+def _visible(known: Mapping[str, argparse.Action]) -> list[str]:
+    return [flag for flag, action in known.items() if flag == action.option_strings[0] and flag != "-h"] + ["--help"]
+
+
+def _yaml(key: str, text: str) -> Any:
+    """A value as the same text would read in a configuration file."""
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{key}: {text!r} is not a value that YAML can read") from error
+
+
+def _positional(function: Callable) -> list[str]:
+    parameters = inspect.signature(function).parameters
+    return [k for k, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty]
+
+
+def _takes_overrides(function: Callable) -> bool:
+    return "overrides" in inspect.signature(function).parameters
+
+
+def _flag(name: str) -> str:
+    return "--" + name.rstrip("_").replace("_", "-")
+
+
+def _options(hint: Any) -> list[Any]:
+    """The members of a union, without None."""
+    members = typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
+    return [member for member in members if member is not type(None)]
+
+
+def _is_list(hint: Any) -> bool:
+    origins = [typing.get_origin(member) or member for member in _options(hint)]
+    return any(isinstance(o, type) and issubclass(o, Sequence) and not issubclass(o, (str, bytes)) for o in origins)
+
+
+def _metavar(hint: Any) -> str:
+    for member in _options(hint):
+        if typing.get_origin(member) is Literal:
+            return "{" + ",".join(map(str, typing.get_args(member))) + "}"
+    if _is_list(hint):
+        (item,) = (typing.get_args(_options(hint)[0]) or (str,))[:1]
+        return f"{_metavar(item)}[,...]"
+    return " | ".join("TEXT" if member is str else member.__name__.upper() for member in _options(hint))
+
+
+def _default(value: Any) -> str:
+    if value is inspect.Parameter.empty:
+        return " (required)"
+    if value is None or value is False or value in ("", ()):
+        return ""
+    if value is True:
+        return " (default: on)"
+    shown = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+    return f" (default: {shown})".replace("%", "%%")
