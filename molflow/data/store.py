@@ -1,0 +1,223 @@
+"""Molecules in one memory-mapped file; random batches leave it without a Python object per molecule."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molflow.batch import Batch
+from molflow.build import UserError, unknown
+from molflow.data.format import PROPERTY, SPLITS, check_shapes, content_checksum, open_arrays
+from molflow.data.writer import StoreWriter
+
+__all__ = ["Store", "StoreWriter"]
+
+
+_CHUNK = 1 << 20
+
+
+class Store:
+    """A data file, opened at once whatever its size; workers and ranks that open it share its pages.
+
+    ``Store(path).batch([0, 5, 7])`` is a ``Batch`` of three molecules, labelled as chemists write them.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path).absolute()
+        self._arrays, self.meta = open_arrays(path)
+        check_shapes(Path(path), self._arrays)
+        self._offsets = self._arrays["offsets"]
+
+    def __reduce__(self):
+        return Store, (str(self.path),)
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.path)!r}: {len(self):,} molecules, {', '.join(self.fields)})"
+
+    # -- what it holds
+
+    @property
+    def dim(self) -> int:
+        return self._arrays["positions"].shape[1]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of its batches."""
+        columns = {"pos": "positions", "atom": "numbers", "charge": "charges", "bond": "bonds"}
+        return tuple(field for field, column in columns.items() if column in self._arrays)
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """Atoms of each molecule, int32 [M]."""
+        return np.diff(self._offsets).astype(np.int32)
+
+    @cached_property
+    def split(self) -> np.ndarray:
+        """0 train, 1 validation, 2 test, uint8 [M]."""
+        return self._arrays.get("split", np.zeros(len(self), np.uint8))
+
+    def indices(self, split: str = "all") -> np.ndarray:
+        """Numbers of the molecules of ``train``, ``val``, ``test`` or ``all``, int64."""
+        if split == "all":
+            return np.arange(len(self))
+        if split not in SPLITS:
+            raise unknown("split", split, (*SPLITS, "all"))
+        return np.flatnonzero(self.split == SPLITS.index(split))
+
+    @property
+    def prop_names(self) -> tuple[str, ...]:
+        return tuple(sorted(name[len(PROPERTY) :] for name in self._arrays if name.startswith(PROPERTY)))
+
+    def props(self, name: str) -> np.ndarray:
+        """The property's value of every molecule, [M]; NaN where it is not known."""
+        if name not in self.prop_names:
+            raise unknown("property", name, self.prop_names)
+        return self._arrays[PROPERTY + name]
+
+    def smiles(self, i: int) -> str:
+        """The SMILES stored with molecule ``i``, or an empty text."""
+        if "smiles" not in self._arrays:
+            return ""
+        i = range(len(self))[i]
+        low, high = self._arrays["smiles_offsets"][i : i + 2]
+        return self._arrays["smiles"][low:high].tobytes().decode()
+
+    def all_smiles(self) -> list[str]:
+        if "smiles" not in self._arrays:
+            return [""] * len(self)
+        text, at = self._arrays["smiles"].tobytes(), self._arrays["smiles_offsets"].tolist()
+        return [text[low:high].decode() for low, high in itertools.pairwise(at)]
+
+    @property
+    def checksum(self) -> str:
+        """Of the content, as written; ``verify`` compares it."""
+        return self.meta.get("checksum", "")
+
+    @cached_property
+    def elements(self) -> list[int]:
+        """Atomic numbers that occur."""
+        if "elements" in self.meta:
+            return json.loads(self.meta["elements"])
+        return sorted({number for number, _ in self.kinds()})
+
+    @cached_property
+    def bond_orders(self) -> list[int]:
+        """Bond orders that occur; 4 is aromatic."""
+        if "bond_orders" in self.meta:
+            return json.loads(self.meta["bond_orders"])
+        if "bonds" not in self._arrays:
+            return []
+        return np.flatnonzero(np.bincount(self._arrays["bonds"][:, 2])).tolist()
+
+    @cached_property
+    def _kinds(self) -> list[tuple[int, int]]:
+        if "numbers" not in self._arrays:
+            return []
+        numbers, charges = self._arrays["numbers"], self._arrays.get("charges")
+        seen = np.zeros(1 << 16, bool)
+        for low in range(0, len(numbers), _CHUNK):
+            part = slice(low, low + _CHUNK)
+            seen[numbers[part].astype(np.intp) * 256 + 128 + (0 if charges is None else charges[part])] = True
+        return [(key // 256, key % 256 - 128) for key in np.flatnonzero(seen).tolist()]
+
+    def kinds(self) -> list[tuple[int, int]]:
+        """(atomic number, formal charge) pairs that occur."""
+        return list(self._kinds)
+
+    def scale(self, sample: int = 20_000) -> float:
+        """Standard deviation of a coordinate of centred training molecules, over at most ``sample`` of them."""
+        index = self.indices("train")
+        index = index if len(index) else self.indices()
+        index = index[:: max(1, len(index) // sample)][:sample]
+        sizes, rows = self.sizes[index], _spans(self._offsets[index], self.sizes[index])
+        pos = self._arrays["positions"][rows].astype(np.float64)  # [atoms, D]
+        if (sizes > 1).any():  # a cloud of one point is its own centre: such sets are centred as a whole
+            starts = np.cumsum(sizes) - sizes
+            mean = np.add.reduceat(pos, starts) / sizes[:, None]
+            pos -= np.repeat(mean, sizes, axis=0)
+        else:
+            pos -= pos.mean(0)
+        return float(np.sqrt(np.mean(pos**2)))
+
+    def verify(self) -> None:
+        """Read everything and compare it with the checksum."""
+        found = content_checksum(self._arrays)
+        if self.checksum and found != self.checksum:
+            raise UserError(f"{self.path} is damaged: its content has checksum {found}, not {self.checksum}")
+
+    # -- batches
+
+    def batch(
+        self, index: Sequence[int] | np.ndarray, pad_to: int | None = None, fields: Sequence[str] | None = None
+    ) -> Batch:
+        """The molecules at ``index`` side by side, padded to the largest of them or to ``pad_to``.
+
+        ``fields`` names those wanted among ``pos atom charge bond`` and the properties; None takes all there are.
+        """
+        index = np.asarray(index)
+        index = np.flatnonzero(index) if index.dtype == bool else index.astype(np.int64)
+        if len(index) and not 0 <= index.min() <= index.max() < len(self):
+            raise IndexError(f"no molecule {index.max() if index.max() >= len(self) else index.min()} in {self}")
+        if fields is None:
+            fields = (*self.fields, *self.prop_names)
+        elif missing := set(fields) - {*self.fields, *self.prop_names}:
+            raise unknown(f"field of {self.path.name}", min(missing), (*self.fields, *self.prop_names))
+        sizes = self.sizes[index]  # [B]
+        n = int(sizes.max(initial=0))
+        if pad_to is not None:
+            if pad_to < n:
+                raise ValueError(f"a molecule has {n} atoms, more than {pad_to}")
+            n = pad_to
+        slots = np.arange(n)
+        mask = slots < sizes[:, None]  # [B, N]
+        rows = self._offsets[index][:, None] + slots  # [B, N]
+        outside = None if mask.all() else ~mask
+        if outside is not None:
+            rows[outside] = 0
+
+        def gather(column: str, dtype: type) -> Tensor:
+            dense = self._arrays[column].take(rows, axis=0).astype(dtype, copy=False)
+            if outside is not None:
+                dense[outside] = 0
+            return torch.from_numpy(dense)
+
+        return Batch(
+            pos=gather("positions", np.float32),
+            mask=torch.from_numpy(mask),
+            atom=gather("numbers", np.int64) if "atom" in fields else None,
+            charge=gather("charges", np.int64) if "charge" in fields else None,
+            bond=self._bonds(index, n) if "bond" in fields else None,
+            props={
+                name: torch.from_numpy(self.props(name)[index].astype(np.float32))
+                for name in self.prop_names
+                if name in fields
+            },
+        )
+
+    def _bonds(self, index: np.ndarray, n: int) -> Tensor:
+        """Symmetric matrices of bond orders, [B, N, N]."""
+        starts = self._arrays["bond_offsets"][index]
+        counts = self._arrays["bond_offsets"][index + 1] - starts
+        i, j, order = self._arrays["bonds"].take(_spans(starts, counts), axis=0).T.astype(np.int64)
+        first = np.repeat(np.arange(len(index)) * (n * n), counts)
+        dense = np.zeros(len(index) * n * n, np.int64)
+        dense[first + i * n + j] = order
+        dense[first + j * n + i] = order
+        return torch.from_numpy(dense.reshape(len(index), n, n))
+
+
+def _spans(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """start, start + 1, ..., start + count - 1 for each, one after another."""
+    before = np.cumsum(counts) - counts
+    return np.repeat(starts - before, counts) + np.arange(int(counts.sum()))
