@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,8 +18,9 @@ from molflow.chem.elements import NUMBER, SYMBOL
 class Vocabulary:
     """The kinds of atom, the charges and the bond orders a model knows.
 
-    An atom kind is an element with its formal charge, ``C``, ``N+`` or ``O-``: one label, so that no step of sampling can
-    pair an element with another's charge. With ``charges`` given, charge is a field of its own and the kinds are neutral.
+    An atom kind is an element with its formal charge, ``C``, ``N+`` or ``O-``: one label, so that no step of sampling
+    can pair an element with another's charge. With ``charges`` given, charge is a field of its own and the kinds are
+    neutral.
 
     >>> Vocabulary(("H", "C", "N", "N+"), bonds=(0, 1, 2, 3)).classes
     {'atom': 4, 'bond': 4}
@@ -41,7 +42,9 @@ class Vocabulary:
         return [parse_kind(kind) for kind in self.atoms]
 
     @classmethod
-    def of(cls, pairs: Sequence[tuple[int, int]], bonds: Sequence[int] = (), separate_charge: bool = False) -> Vocabulary:
+    def of(
+        cls, pairs: Sequence[tuple[int, int]], bonds: Sequence[int] = (), separate_charge: bool = False
+    ) -> Vocabulary:
         """From the (atomic number, formal charge) pairs and bond orders that occur in a data set."""
         bonds = tuple(sorted({0, *bonds})) if bonds else ()
         if separate_charge:
@@ -74,7 +77,8 @@ class Vocabulary:
 
         def read(value: Tensor, axes: int, table: Sequence[int], mask: Tensor) -> Tensor:
             index = value.argmax(-1) if value.ndim > axes else value
-            return torch.tensor(table, device=value.device)[index.long().clamp(max=len(table) - 1)].masked_fill(~mask, 0)
+            labels = torch.tensor(table, device=value.device)
+            return labels[index.long().clamp(max=len(table) - 1)].masked_fill(~mask, 0)
 
         if self.atoms and batch.atom is not None:
             changes["atom"] = read(batch.atom, 2, [z for z, _ in self.kinds], batch.mask)
@@ -108,7 +112,7 @@ def _unkey(key: int) -> str:
     return kind_name(key // 64, key % 64 - 32)
 
 
-def _lookup(value: Tensor, table: list[int], mask: Tensor, what: str, name=str) -> Tensor:
+def _lookup(value: Tensor, table: list[int], mask: Tensor, what: str, name: Callable[[int], str] = str) -> Tensor:
     """Positions of the values in the table; 0 outside the mask; a value the table lacks is an error."""
     keys, order = torch.tensor(table, device=value.device).sort()
     value = value.long().masked_fill(~mask, int(table[0]))

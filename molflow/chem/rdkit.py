@@ -1,0 +1,206 @@
+"""Batch <-> RDKit molecules: the labels exactly as the batch carries them, nothing mended on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from molflow.batch import Batch
+from molflow.build import UserError
+from molflow.chem.bonds import PerceptionError, perceive
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Atom, Mol, RWMol
+
+
+def to_rdkit(batch: Batch, sanitize: bool = True) -> list[Mol | None]:
+    """RDKit molecules with the batch's elements, charges, bonds (4 = aromatic), coordinates and properties.
+
+    No hydrogen is ever implied. A molecule that does not sanitise is None, and one that does has its stereo read from
+    the coordinates; with ``sanitize=False`` every molecule comes back raw, and None is what RDKit cannot hold at all
+    (an order outside 0-4, an atomic number outside 0-118). Where the batch has no bonds they are perceived, at the
+    total of the charges it carries.
+
+    >>> from rdkit import Chem
+    >>> water = Batch(torch.tensor([[[0.0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]]), torch.ones(1, 3).bool(),
+    ...               atom=torch.tensor([[8, 1, 1]]), bond=torch.tensor([[[0, 1, 1], [1, 0, 0], [1, 0, 0]]]))
+    >>> Chem.MolToSmiles(to_rdkit(water)[0])
+    '[H]O[H]'
+    """
+    from rdkit import rdBase
+
+    flat = _Flat(batch)
+    with rdBase.BlockLogs():
+        mols = [flat.perceived(k) if flat.bonds is None else flat.built(k) for k in range(len(batch))]
+        if sanitize and flat.bonds is not None:
+            mols = [_sanitised(mol) for mol in mols]
+    for name, values in batch.props.items():
+        for mol, value in zip(mols, values.tolist()):
+            if mol is not None:
+                mol.SetDoubleProp(name, value)
+    return mols
+
+
+def from_rdkit(mols: Sequence[Mol], aromatic: bool = False) -> Batch:
+    """A batch of molecules with explicit hydrogens, coordinates from the first conformer.
+
+    Bonds are Kekule orders, or with ``aromatic`` 4 for the bonds that RDKit marks aromatic.
+    """
+    from rdkit import rdBase
+
+    sizes = [_checked(k, mol).GetNumAtoms() for k, mol in enumerate(mols)]
+    out = Batch.of_sizes(torch.tensor(sizes, dtype=torch.long))
+    labels = [(atom.GetAtomicNum(), atom.GetFormalCharge()) for mol in mols for atom in mol.GetAtoms()]
+    node = torch.zeros(*out.mask.shape, 2, dtype=torch.long)
+    node[out.mask] = torch.tensor(labels, dtype=torch.long).reshape(-1, 2)
+    atom, charge = (part.contiguous() for part in node.unbind(-1))
+    pos = np.zeros((*out.mask.shape, 3), np.float32)
+    bond = np.zeros((*out.mask.shape, out.mask.shape[1]), np.int64)
+    with rdBase.BlockLogs():
+        for k, (mol, n) in enumerate(zip(mols, sizes)):
+            if n:
+                pos[k, :n] = mol.GetConformer().GetPositions()
+                bond[k, :n, :n] = bond_matrix(mol, aromatic)
+    return out.replace(pos=torch.from_numpy(pos), atom=atom, charge=charge, bond=torch.from_numpy(bond))
+
+
+def bond_matrix(mol: Mol, aromatic: bool = False) -> np.ndarray:
+    """The orders of a molecule's bonds, [N, N] integers: Kekule, or 4 for aromatic."""
+    from rdkit import Chem
+
+    orders = Chem.GetAdjacencyMatrix(mol, useBO=True, force=True)
+    marked = orders == 1.5
+    if marked.any() and not aromatic:
+        try:
+            mol = Chem.RWMol(mol)  # kekulising changes its argument
+            Chem.Kekulize(mol, clearAromaticFlags=True)
+        except Chem.KekulizeException as error:
+            raise UserError(f"no Kekule structure for {Chem.MolToSmiles(mol)}: {error}") from None
+        orders = Chem.GetAdjacencyMatrix(mol, useBO=True, force=True)
+        marked = orders == 1.5
+    if not np.isin(orders[~marked], (0, 1, 2, 3)).all():
+        raise UserError(f"{Chem.MolToSmiles(mol)} has a bond that is not single, double, triple or aromatic")
+    return np.where(marked, 4, orders).astype(np.int64)
+
+
+def canonical_smiles(mol: Mol) -> str:
+    """The molecule's SMILES without stereo and with hydrogens implied, as stores keep it and novelty compares it.
+
+    >>> from rdkit import Chem
+    >>> canonical_smiles(Chem.AddHs(Chem.MolFromSmiles("C[C@H](N)C=O")))
+    'CC(N)C=O'
+    """
+    from rdkit import Chem
+
+    flat = Chem.Mol(mol)
+    Chem.RemoveStereochemistry(flat)  # first: hydrogens that hold a double bond's stereo would stay
+    return Chem.MolToSmiles(Chem.RemoveHs(flat))
+
+
+def _checked(k: int, mol: Mol | None) -> Mol:
+    if mol is None:
+        raise UserError(f"molecule {k} is None")
+    if mol.GetNumAtoms() and not mol.GetNumConformers():
+        raise UserError(f"molecule {k} has no coordinates: embed it first (molflow.chem.embed)")
+    if not mol.NeedsUpdatePropertyCache() and mol.GetNumAtoms(onlyExplicit=False) > mol.GetNumAtoms():
+        raise UserError(f"molecule {k} has hydrogens that are not atoms: Chem.AddHs(mol, addCoords=True) makes them so")
+    return mol
+
+
+class _Flat:
+    """A batch as lists, molecule by molecule; the padding may lie anywhere."""
+
+    def __init__(self, batch: Batch):
+        if batch.atom is None:
+            raise UserError("these points carry no elements: they are no molecules")
+        for name in ("atom", "charge", "bond"):
+            value = getattr(batch, name)
+            if value is not None and (value.is_floating_point() or value.ndim != (3 if name == "bond" else 2)):
+                raise UserError(f"{name} holds distributions over classes: Vocabulary.decode makes labels of them")
+        if batch.pos.shape[-1] > 3:
+            raise UserError(f"molecules live in at most 3 dimensions, not {batch.pos.shape[-1]}")
+        batch = batch.to("cpu")
+        mask = batch.mask.numpy()
+        self.ends = np.cumsum(mask.sum(1)).tolist()
+        self.starts = [0, *self.ends]
+        self.numbers = batch.atom.numpy()[mask].tolist()  # type: ignore[union-attr]
+        self.charges = batch.charge.numpy()[mask].tolist() if batch.charge is not None else [0] * len(self.numbers)
+        self.pos = np.zeros((len(self.numbers), 3))
+        self.pos[:, : batch.pos.shape[-1]] = batch.pos.numpy()[mask]
+        self.bonds = None
+        if batch.bond is not None:
+            place = np.cumsum(mask, 1) - 1  # of an atom in its molecule
+            orders = np.triu(batch.bond.numpy()) * (mask[:, :, None] & mask[:, None, :])
+            orders[:, range(mask.shape[1]), range(mask.shape[1])] = 0
+            owner, i, j = np.nonzero(orders)
+            counts = np.bincount(owner, minlength=len(mask))
+            self.bonds = np.stack([place[owner, i], place[owner, j], orders[owner, i, j]], 1).tolist()
+            self.bond_starts = [0, *np.cumsum(counts).tolist()]
+
+    def built(self, k: int) -> RWMol | None:
+        from rdkit import Chem
+
+        start, end = self.starts[k], self.ends[k]
+        mol = Chem.RWMol()
+        try:
+            for number, charge in zip(self.numbers[start:end], self.charges[start:end]):
+                mol.AddAtom(_atom(number, charge))
+        except (ValueError, OverflowError):
+            return None
+        types = _bond_types()
+        for i, j, order in self.bonds[self.bond_starts[k] : self.bond_starts[k + 1]]:  # type: ignore[index]
+            if order not in types:
+                return None
+            mol.AddBond(i, j, types[order])
+            if order == 4:
+                mol.GetBondBetweenAtoms(i, j).SetIsAromatic(True)
+                mol.GetAtomWithIdx(i).SetIsAromatic(True)
+                mol.GetAtomWithIdx(j).SetIsAromatic(True)
+        conformer = Chem.Conformer(end - start)
+        conformer.SetPositions(self.pos[start:end])
+        mol.AddConformer(conformer)
+        return mol
+
+    def perceived(self, k: int) -> Mol | None:
+        atoms = slice(self.starts[k], self.ends[k])
+        try:
+            return perceive(self.numbers[atoms], self.pos[atoms], sum(self.charges[atoms]))
+        except PerceptionError:
+            return None
+
+
+def _sanitised(mol: RWMol | None) -> RWMol | None:
+    from rdkit import Chem
+
+    if mol is None:
+        return None
+    # the clean-up steps would rewrite charges and orders (a neutral nitro group's), so they are left out
+    steps = Chem.SANITIZE_ALL ^ Chem.SANITIZE_CLEANUP ^ Chem.SANITIZE_CLEANUP_ORGANOMETALLICS
+    if Chem.SanitizeMol(mol, steps, catchErrors=True) != Chem.SANITIZE_NONE:
+        return None
+    if np.isfinite(mol.GetConformer().GetPositions()).all():
+        Chem.AssignStereochemistryFrom3D(mol)
+    return mol
+
+
+@cache
+def _atom(number: int, charge: int) -> Atom:
+    from rdkit import Chem
+
+    if not 0 <= number <= 118:  # RDKit itself does not mind
+        raise ValueError(f"no element has the number {number}")
+    atom = Chem.Atom(number)
+    atom.SetFormalCharge(charge)
+    atom.SetNoImplicit(True)
+    return atom
+
+
+@cache
+def _bond_types() -> dict:
+    from rdkit.Chem import BondType
+
+    return {1: BondType.SINGLE, 2: BondType.DOUBLE, 3: BondType.TRIPLE, 4: BondType.AROMATIC}
