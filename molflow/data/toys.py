@@ -1,0 +1,111 @@
+"""Point clouds with a known shape, to learn and to test on: the same file, loader and training, without labels."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from molflow.build import UserError, resolve, unknown
+from molflow.data import TOYS
+from molflow.data.sizes import Sizes
+from molflow.data.store import Store, StoreWriter
+from molflow.rng import numpy_generator
+
+
+def crescents(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Two interlocked half circles in the plane, [n, 2]."""
+    angle, lower = rng.uniform(0, np.pi, n), rng.integers(0, 2, n) == 1
+    x = np.where(lower, 1 - np.cos(angle), np.cos(angle)) - 0.5
+    y = np.where(lower, 0.5 - np.sin(angle), np.sin(angle)) - 0.25
+    return np.stack([x, y], 1) + rng.normal(0, 0.05, (n, 2))
+
+
+def rings(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Three circles of radius 1, 2 and 3 about the origin, each with points by its length, [n, 2]."""
+    radius = rng.choice([1.0, 2.0, 3.0], n, p=[1 / 6, 2 / 6, 3 / 6]) + rng.normal(0, 0.05, n)
+    angle = rng.uniform(0, 2 * np.pi, n)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1)
+
+
+def swiss_roll(rng: np.random.Generator, n: int) -> np.ndarray:
+    """A rolled sheet, (t cos t, h, t sin t) / 5 with 1.5 pi < t < 4.5 pi, [n, 3]."""
+    t, height = 1.5 * np.pi * (1 + 2 * rng.uniform(size=n)), rng.uniform(-10, 10, n)
+    return np.stack([t * np.cos(t), height, t * np.sin(t)], 1) / 5 + rng.normal(0, 0.05, (n, 3))
+
+
+def swiss_roll_2d(rng: np.random.Generator, n: int) -> np.ndarray:
+    """The rolled sheet seen along its axis, a spiral, [n, 2]."""
+    return swiss_roll(rng, n)[:, [0, 2]]
+
+
+def gaussians(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Eight Gaussians of width 0.2 on a circle of radius 2, [n, 2]."""
+    angle = rng.integers(0, 8, n) * (np.pi / 4)
+    return 2 * np.stack([np.cos(angle), np.sin(angle)], 1) + rng.normal(0, 0.2, (n, 2))
+
+
+def make_toy(
+    path: str | os.PathLike[str],
+    name: str,
+    n: int = 10_000,
+    points: int | str = 1,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Store:
+    """A data file of ``n`` clouds from the shape ``name``.
+
+    With ``points=1`` a cloud is one draw from the shape, which a model then learns as a density in the plane. With
+    more, a cloud is that many draws (``"20-40"``: of each such size), and a model learns to make whole shapes.
+    """
+    if name not in TOYS:
+        raise unknown("toy", name, TOYS)
+    if n < 1:
+        raise UserError(f"n: expected at least one cloud, not {n}")
+    rng = numpy_generator(seed)
+    sizes = Sizes.of([1]).asked(points).sample(n, rng)
+    positions = resolve(TOYS[name])(rng, int(sizes.sum()))
+    return _write(path, positions, sizes, f"toy {name}, {points} points, seed {seed}", seed, overwrite)
+
+
+def import_clouds(
+    path: str | os.PathLike[str], given: str | os.PathLike[str], points: int = 1, seed: int = 0, overwrite: bool = False
+) -> Store:
+    """A data file from an array of clouds [M, N, D], or of single points [M, D] of which each ``points`` make a cloud.
+
+    An ``.npz`` file holds one array; or ``positions`` [A, D] with ``offsets`` [M + 1], for clouds of several sizes.
+    """
+    given = Path(given)
+    try:
+        loaded = np.load(given, allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(f"{given}: no such file") from None
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{given} is not an array as numpy.save or numpy.savez writes it ({error})") from None
+    source = f"clouds of {given.name}"
+    if isinstance(loaded, np.ndarray):
+        array = loaded
+    elif {"positions", "offsets"} <= set(loaded.files):
+        return _write(path, loaded["positions"], np.diff(loaded["offsets"]), source, seed, overwrite)
+    elif len(loaded.files) == 1:
+        array = loaded[loaded.files[0]]
+    else:
+        raise UserError(f"{given} holds {', '.join(loaded.files)}: keep one array, or name them positions and offsets")
+    if array.ndim == 2:
+        if points < 1 or len(array) < points:
+            raise UserError(f"points: {len(array)} points make no cloud of {points}")
+        array = array[: len(array) // points * points].reshape(-1, points, array.shape[1])
+    if array.ndim != 3 or not array.size or not np.issubdtype(array.dtype, np.number):
+        raise UserError(f"{given} is {array.dtype} {list(array.shape)}: expected numbers, [clouds, points, dimensions]")
+    sizes = np.full(array.shape[0], array.shape[1])
+    return _write(path, array.reshape(-1, array.shape[2]), sizes, source, seed, overwrite)
+
+
+def _write(path, positions: np.ndarray, sizes: np.ndarray, source: str, seed: int, overwrite: bool) -> Store:
+    """Eight tenths train, a tenth each for validation and test."""
+    split = numpy_generator(seed, 1).permutation(np.arange(len(sizes)) * 10 // max(1, len(sizes)))
+    with StoreWriter(path, source=source, overwrite=overwrite) as out:
+        out.add_arrays(positions, sizes, split=np.maximum(split, 7) - 7)
+    return Store(path)
