@@ -1,0 +1,61 @@
+# What a person types. Everything is installed into $(VENV); nothing outside this folder changes.
+
+VENV ?= .venv
+JOBS ?= auto
+# more arguments for pip, such as --extra-index-url https://download.pytorch.org/whl/cpu for a torch without CUDA
+PIP_ARGS ?=
+# the first Python that is new enough; 3.11 is the one that the pinned versions were tested with
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+BIN := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format notebooks bench clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+		while IFS='|' read -r what why; do printf '  make %-10s %s\n' "$$what" "$$why"; done
+
+demo: $(VENV)/.core ## sample and score molecules with the shipped model; files and a report in demo/
+	@mkdir -p demo
+	$(BIN)/molflow sample small --n 200 --steps 50 --seed 0 --out demo/molecules.sdf --overwrite
+	$(BIN)/molflow score demo/molecules.sdf --json demo/report.json --overwrite
+	$(BIN)/python tools/demo.py demo
+
+test: $(VENV)/.dev ## all tests
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+lint: $(VENV)/.dev ## ruff and pyright
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: $(VENV)/.dev ## let ruff mend and format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+notebooks: $(VENV)/.dev ## run the notebooks
+	$(BIN)/python -m pytest --nbmake -n $(JOBS) notebooks
+
+bench: $(VENV)/.dev ## run the benchmarks one after the other; each prints its table
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+clean: ## remove what the other targets made, the environment too
+	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "molflow needs Python 3.11 or later; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; fi
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+# The stamps are as new as the last installation, so that an install happens only when what it reads has changed.
+$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[dev,view,log,xtb,ode]'
+	@touch $(VENV)/.core $@

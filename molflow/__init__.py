@@ -1,0 +1,43 @@
+"""3D molecules and point clouds by flow matching: train, sample, score.
+
+>>> import molflow
+>>> flow = molflow.load("small")                    # doctest: +SKIP
+>>> batch = flow.sample(100, steps=20, seed=0)      # doctest: +SKIP
+
+Nothing heavy is imported until one of these names is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "Batch": "molflow.batch:Batch",
+    "Store": "molflow.data.store:Store",
+    "UserError": "molflow.build:UserError",
+    "load": "molflow.checkpoint:load",
+    "score": "molflow.evaluate:score",
+}
+__all__ = ["Batch", "Store", "UserError", "__version__", "load", "score"]
+
+if TYPE_CHECKING:
+    from molflow.batch import Batch
+    from molflow.build import UserError
+    from molflow.checkpoint import load
+    from molflow.data.store import Store
+    from molflow.evaluate import score
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'molflow' has no attribute {name!r}")
+    from molflow.build import resolve
+
+    value = globals()[name] = resolve(_LAZY[name])
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(globals() | _LAZY)
