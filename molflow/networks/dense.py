@@ -1,0 +1,145 @@
+"""Scalars, vectors and pair features over all pairs of atoms; every layer moves the atoms and measures them anew."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu, softmax
+
+from molflow.batch import PAIR_FIELDS, Batch
+from molflow.networks.layers.inputs import TIME_FEATURES, LabelInputs, time_features
+from molflow.networks.layers.radial import Radial
+from molflow.networks.network import Hint, Network, Widths
+
+
+class Dense(Network):
+    """State: atom scalars h [B, N, C], atom vectors v [B, N, K, D], pair features e [B, N, N, P], positions x [B, N, D].
+
+    The refined x is the endpoint of the coordinates; heads read labels of atoms from h and of pairs from (e, |x_i - x_j|).
+    """
+
+    def __init__(
+        self,
+        fields: Widths,
+        width: int = 128,
+        pair_width: int = 40,
+        vectors: int = 10,
+        heads: int = 8,
+        layers: int = 8,
+        radial: int = 16,
+    ):
+        super().__init__()
+        self.atom_inputs, self.pair_inputs = LabelInputs(fields, pairs=False), LabelInputs(fields, pairs=True)
+        self.vectors = vectors
+        self.radial = Radial(radial)
+        self.embed_atoms = nn.Linear(self.atom_inputs.width + TIME_FEATURES + 1, width)
+        self.embed_pairs = nn.Linear(self.pair_inputs.width + 2 * radial + 1, pair_width)
+        self.layers = nn.ModuleList(Layer(width, pair_width, vectors, heads, radial) for _ in range(layers))
+        self.heads = nn.ModuleDict()
+        for name, (_, classes) in fields.items():
+            inputs = pair_width + radial if name in PAIR_FIELDS else width
+            self.heads[name] = nn.Sequential(
+                nn.LayerNorm(inputs), nn.Linear(inputs, inputs), nn.SiLU(), nn.Linear(inputs, classes)
+            )
+
+    def forward(self, x: Batch, t: Tensor, *, hint: Hint | None = None) -> dict[str, Tensor]:
+        mask, pos = x.mask, x.pos
+        time = time_features(t.to(pos.dtype))
+        sizes = mask.sum(1, keepdim=True).to(pos.dtype)
+        whole = torch.cat([time, sizes.log()], 1)[:, None].expand(-1, mask.shape[1], -1)
+        h = self.embed_atoms(torch.cat([*self.atom_inputs(x, hint), whole], -1))  # [B, N, C]
+
+        d, _ = distances(pos)
+        known = torch.zeros_like(d) if hint is None else torch.ones_like(d)
+        hinted = self.radial(distances(hint["pos"])[0]) if hint else d.new_zeros(*d.shape, len(self.radial.mu))
+        e = self.embed_pairs(torch.cat([*self.pair_inputs(x, hint), self.radial(d), hinted, known.unsqueeze(-1)], -1))
+
+        v = pos.new_zeros(*pos.shape[:2], self.vectors, pos.shape[-1])  # [B, N, K, D]
+        if hint:
+            v[:, :, 0] = hint["pos"] - pos
+        away = d.new_zeros(mask.shape).masked_fill(~mask, -1e9)[:, None, None]  # no attention to padding, [B, 1, 1, N]
+        start = pos
+        for layer in self.layers:
+            h, v, e, pos = layer(h, v, e, pos, time, x.pair_mask, away, self.radial)
+        moved = (pos - start) * mask.unsqueeze(-1)
+        out = {"pos": start + moved - moved.sum(1, keepdim=True) / sizes.clamp(min=1).unsqueeze(-1)}
+
+        for name, head in self.heads.items():
+            if name in PAIR_FIELDS:
+                both = torch.cat([e + e.transpose(1, 2), self.radial(distances(pos)[0])], -1)
+                out[name] = head(both)
+            else:
+                out[name] = head(h)
+        return out
+
+
+class Layer(nn.Module):
+    """One exchange between atoms and pairs.
+
+    z_ij = SiLU(A h_i + B h_j + F [e_ij, radial(d_ij), v_i . r_ij, v_i . v_j]) is projected for the nodes first and only
+    added on pairs; one linear map of z gives everything that pairs tell atoms.
+    """
+
+    def __init__(self, width: int, pair_width: int, vectors: int, heads: int, radial: int):
+        super().__init__()
+        self.width, self.pair_width, self.vectors, self.heads = width, pair_width, vectors, heads
+        hidden = pair_width
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.time = nn.Linear(TIME_FEATURES, 2 * width)
+        self.from_atoms = nn.Linear(width, 2 * hidden + width)
+        self.from_pairs = nn.Linear(pair_width + radial + 2 * vectors, hidden)
+        self.to_pairs = nn.Linear(hidden, pair_width + heads + 2 * vectors + 1)
+        self.gathered = nn.Linear(hidden, width, bias=False)
+        self.update = nn.Sequential(
+            nn.Linear(2 * width + vectors, 2 * width), nn.SiLU(), nn.Linear(2 * width, width + 2 * vectors)
+        )
+        self.mix = nn.Linear(vectors, vectors, bias=False)
+        nn.init.zeros_(self.time.weight)
+        nn.init.zeros_(self.time.bias)
+        nn.init.zeros_(self.update[-1].weight[-vectors:])  # the untrained network moves nothing
+        nn.init.zeros_(self.update[-1].bias[-vectors:])
+
+    def forward(
+        self, h: Tensor, v: Tensor, e: Tensor, pos: Tensor, time: Tensor, pairs: Tensor, away: Tensor, radial: Radial
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        B, N, C = h.shape
+        P, K, H = self.pair_width, self.vectors, self.heads
+        scale, shift = self.time(time).unsqueeze(1).chunk(2, -1)
+        normed = self.norm(h) * (1 + scale) + shift
+        u = normalised(v)
+
+        d, r = distances(pos)
+        r = r / (1 + d).unsqueeze(-1)  # [B, N, N, D]
+        a, b, values = self.from_atoms(normed).split([P, P, C], -1)
+        dots = sum(u[:, :, None, :, c] * u[:, None, :, :, c] for c in range(u.shape[-1]))
+        features = torch.cat([e, radial(d), r @ u.transpose(-1, -2), dots], -1)
+        z = silu(self.from_pairs(features) + a.unsqueeze(2) + b.unsqueeze(1))  # [B, N, N, P]
+        change, logits, along, across, gate = self.to_pairs(z).split([P, H, K, K, 1], -1)
+
+        attention = softmax(logits.permute(0, 3, 1, 2) + away, -1)  # [B, H, N, N]
+        heard = (attention @ values.view(B, N, H, C // H).transpose(1, 2)).transpose(1, 2).reshape(B, N, C)
+        gate = torch.where(pairs, gate.squeeze(-1).sigmoid(), 0)
+        seen = self.gathered((gate.unsqueeze(2) @ z).squeeze(2)) * 0.2
+        lengths = u.square().sum(-1)  # [B, N, K]
+        update = self.update(torch.cat([normed, heard + seen, lengths], -1))
+        dh, gates, steps = update.split([C, K, K], -1)
+
+        weight = pairs.unsqueeze(-1) * 0.2
+        pushed = (along * weight).transpose(-1, -2) @ r  # [B, N, K, D]
+        carried = (across * weight).permute(0, 3, 1, 2) @ u.transpose(1, 2)  # [B, K, N, D]
+        mixed = self.mix(u.transpose(-1, -2)).transpose(-1, -2)
+        v = v + pushed + carried.transpose(1, 2) + gates.unsqueeze(-1) * mixed
+        pos = pos + 0.1 * (steps.unsqueeze(2) @ normalised(v)).squeeze(2)
+        return h + dh, v, e + change, pos
+
+
+def normalised(v: Tensor) -> Tensor:
+    """Vectors [B, N, K, D] shortened to a root mean square below one."""
+    return v * (v.square().sum((-1, -2), keepdim=True) / v.shape[2] + 1).rsqrt()
+
+
+def distances(pos: Tensor) -> tuple[Tensor, Tensor]:
+    """|x_j - x_i| [B, N, N] and x_j - x_i [B, N, N, D]; summed axis by axis, which is far faster than a norm over 3."""
+    r = pos.unsqueeze(1) - pos.unsqueeze(2)
+    squares = sum(r[..., c].square() for c in range(r.shape[-1]))
+    return (squares + 1e-12).sqrt(), r

@@ -1,0 +1,41 @@
+"""The state, the time and the hint as features of atoms and of pairs."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from molflow.batch import PAIR_FIELDS, Batch
+from molflow.networks.network import Hint, Widths
+
+TIME_FEATURES = 16
+
+
+def time_features(t: Tensor) -> Tensor:
+    """t and its first waves, [B] -> [B, 16]."""
+    waves = torch.arange(1, TIME_FEATURES // 2, device=t.device, dtype=t.dtype) * math.pi
+    angles = t[:, None] * waves
+    return torch.cat([t[:, None], 1 - t[:, None], angles.cos(), angles.sin()], 1)
+
+
+def channels(value: Tensor, width: int, dtype: torch.dtype) -> Tensor:
+    """A label state as channels: class indices become one-hot, a distribution stays."""
+    return value.to(dtype) if value.is_floating_point() else one_hot(value, width).to(dtype)
+
+
+class LabelInputs:
+    """Concatenates the label fields of atoms, or of pairs, with their hints; ``width`` is the number of channels."""
+
+    def __init__(self, fields: Widths, pairs: bool):
+        self.fields = {name: widths for name, widths in fields.items() if (name in PAIR_FIELDS) == pairs}
+        self.width = sum(states + classes for states, classes in self.fields.values())
+
+    def __call__(self, x: Batch, hint: Hint | None) -> list[Tensor]:
+        parts = []
+        for name, (states, classes) in self.fields.items():
+            value = channels(getattr(x, name), states, x.pos.dtype)
+            parts += [value, hint[name] if hint else value.new_zeros(*value.shape[:-1], classes)]
+        return parts

@@ -1,0 +1,23 @@
+"""Distances as features."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Radial(nn.Module):
+    """exp(-((d - mu_k) / w_k)^2): half of the Gaussians between 0.5 and 2.2 angstrom, where bonds are, half up to ``far``."""
+
+    def __init__(self, count: int = 16, far: float = 10.0):
+        super().__init__()
+        near = torch.linspace(0.5, 2.2, count // 2)
+        rest = torch.linspace(2.2, far, count - count // 2 + 1)[1:]
+        mu = torch.cat([near, rest])
+        width = torch.cat([(near[1] - near[0]).expand(len(near)), (rest[1] - rest[0]).expand(len(rest))])
+        self.register_buffer("mu", mu, persistent=False)
+        self.register_buffer("inverse", 1 / width, persistent=False)
+
+    def forward(self, d: Tensor) -> Tensor:
+        """[..., N, N] -> [..., N, N, count]."""
+        return torch.exp(-((d.unsqueeze(-1) - self.mu) * self.inverse).square())

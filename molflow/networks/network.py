@@ -1,0 +1,26 @@
+"""What a network is: the fields it reads and predicts, and the symmetries it promises."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from molflow.batch import Batch
+
+Widths = Mapping[str, tuple[int, int]]  # label field -> (states it may be in, classes to predict)
+Hint = Mapping[str, Tensor]  # the endpoint predicted one evaluation ago
+
+
+class Network(nn.Module, ABC):
+    """Predicts the molecule at the end of the path from the one under way.
+
+    Every network commutes with permutations of the atoms; ``symmetries`` names what else it commutes with.
+    """
+
+    symmetries: frozenset[str] = frozenset({"rotation", "translation", "reflection"})
+
+    @abstractmethod
+    def forward(self, x: Batch, t: Tensor, *, hint: Hint | None = None) -> dict[str, Tensor]:
+        """Positions [B, N, D] and, for each label field, logits [B, N, K] or, symmetric, [B, N, N, K]."""
