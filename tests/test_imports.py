@@ -13,7 +13,7 @@ import molflow
 
 PACKAGE = Path(molflow.__file__).parent
 LEVELS = (
-    ("batch", "geometry", "build", "rng", "workers", "chem"),
+    ("batch", "geometry", "build", "device", "rng", "workers", "chem"),
     ("data", "priors", "couplings", "paths", "networks", "solvers", "metrics", "times"),
     ("objective", "flow", "generate", "evaluate", "experiment"),
     ("training", "checkpoint"),
