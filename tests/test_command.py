@@ -106,17 +106,15 @@ def test_docstring_is_split_into_its_parts():
     assert examples.startswith("Example:")
 
 
-def test_overrides_are_read_as_yaml_in_both_spellings():
+def test_overrides_are_collected_in_both_spellings():
     config, overrides, resume = run("c.yaml data.path=x train.epochs=50 --train.lr 1e-3 --a.b=[1,2] --resume", train)
     assert (config, resume) == ("c.yaml", True)
-    assert overrides == {"data.path": "x", "train.epochs": 50, "train.lr": "1e-3", "a.b": [1, 2]}
+    assert overrides == {"data.path": "x", "train.epochs": "50", "train.lr": "1e-3", "a.b": "[1,2]"}
 
 
 def test_overrides_do_not_excuse_a_misspelt_option():
     with pytest.raises(UserError, match="did you mean '--resume'"):
         run("c.yaml --resum", train)
-    with pytest.raises(UserError, match="not a value that YAML can read"):
-        run("c.yaml a.b=[1", train)
     with pytest.raises(UserError, match="unrecognized arguments: extra"):
         run("c.yaml extra", train)
 

@@ -22,6 +22,7 @@ def call(function: Callable, argv: Sequence[str], prog: str) -> Any:
 
     Parameters without a default are positional, a list of them takes several values; the others are options, and
     keyword-only ones without a default are required options. Only what was typed is passed: the defaults are Python's.
+    A parameter ``overrides`` receives the tokens ``a.b=c`` and ``--a.b c`` as ``{"a.b": "c"}``.
 
     >>> def power(base: float, *, exponent: int = 2) -> float:
     ...     return base**exponent
@@ -107,12 +108,12 @@ class _Parser(argparse.ArgumentParser):
 
 def _sort(
     parser: argparse.ArgumentParser, argv: Sequence[str], takes_overrides: bool
-) -> tuple[list[str], list[str], dict[str, Any]]:
+) -> tuple[list[str], list[str], dict[str, str]]:
     """Options with their values, the rest, and ``key=value`` tokens; an option that nobody knows is an error."""
     known = parser._option_string_actions
     options: list[str] = []
     positionals: list[str] = []
-    overrides: dict[str, Any] = {}
+    overrides: dict[str, str] = {}
     tokens = list(argv)
     while tokens:
         token = tokens.pop(0)
@@ -122,7 +123,7 @@ def _sort(
         if not token.startswith("-") or token == "-" or _NUMBER.match(token):
             if takes_overrides and _OVERRIDE.match(token):
                 key, _, value = token.partition("=")
-                overrides[key] = _yaml(key, value)
+                overrides[key] = value
             else:
                 positionals.append(token)
             continue
@@ -139,8 +140,7 @@ def _sort(
                 raise UserError(f"{flag} needs a value (see `{parser.prog} --help`)")
             value = tokens.pop(0)
         if is_override:
-            key = token.partition("=")[0].lstrip("-")
-            overrides[key] = _yaml(key, value)
+            overrides[token.partition("=")[0].lstrip("-")] = value
         else:
             options.append(f"{flag}={value}")
     return options, positionals, overrides
@@ -148,16 +148,6 @@ def _sort(
 
 def _visible(known: Mapping[str, argparse.Action]) -> list[str]:
     return [flag for flag, action in known.items() if flag == action.option_strings[0] and flag != "-h"] + ["--help"]
-
-
-def _yaml(key: str, text: str) -> Any:
-    """A value as the same text would read in a configuration file."""
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{key}: {text!r} is not a value that YAML can read") from error
 
 
 def _positional(function: Callable) -> list[str]:
