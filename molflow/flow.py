@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -19,8 +19,8 @@ class Flow:
     the evaluations.
     """
 
-    def __init__(self, network, path: Joint, cond: Mapping[str, Tensor] | None = None):
-        self.network, self.path, self.cond = network, path, cond
+    def __init__(self, network: Callable[..., dict[str, Tensor]], path: Joint):
+        self.network, self.path = network, path
         self.hint: dict[str, Tensor] | None = None
         self.evaluations = 0
 
@@ -28,7 +28,7 @@ class Flow:
     def velocity(self, x: Batch, t: float) -> dict[str, Tensor]:
         """dx/dt, and the rates of the labels, at time t in [0, 1)."""
         times = torch.full((len(x),), t, device=x.device)
-        pred = self.network(x, times, hint=self.hint, cond=self.cond)
+        pred = self.network(x, times, hint=self.hint)
         self.hint = self.path.endpoint(pred)
         self.evaluations += 1
         return self.path.velocity(pred, x, t)

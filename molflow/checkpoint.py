@@ -1,0 +1,134 @@
+"""A model as two files, model.safetensors and config.json: loaded without lightning, pickle or the training data."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from molflow import __version__
+from molflow.build import UserError, unknown
+from molflow.device import pick_device
+from molflow.experiment import Config, Facts, make_model, parse_config
+from molflow.generate import Model
+
+FORMAT, VERSION = "molflow-model", 1
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a saved model says of itself."""
+
+    config: Config
+    facts: Facts
+    provenance: Mapping[str, Any]  # versions, steps, data: whatever its training wrote down
+
+
+def save(
+    folder: str | Path, weights: Mapping[str, Tensor], config: Config, facts: Facts, provenance: Mapping[str, Any]
+) -> None:
+    """Write a model into a folder; each file appears whole or not at all."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    card = {
+        "format": FORMAT,
+        "version": VERSION,
+        "molflow": __version__,
+        "config": config.to_dict(),
+        **facts.to_dict(),
+        "provenance": dict(provenance),
+    }
+    tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    write_atomically(folder / WEIGHTS, lambda path: save_file(tensors, path, {"format": FORMAT}))
+    write_atomically(folder / CONFIG, lambda path: Path(path).write_text(json.dumps(card, indent=1) + "\n"))
+
+
+def load(source: str | Path, device: str = "auto") -> Model:
+    """A model ready to sample: a shipped one by name, a run folder, or the path of its weights.
+
+    ``device`` is auto, cpu, cuda or mps.
+    """
+    folder = locate(source)
+    card = read_card(folder)
+    model = make_model(card.config, card.facts)
+    path = folder / WEIGHTS
+    try:
+        weights = load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{folder} has {CONFIG} but no {WEIGHTS}; copy both files of the model") from None
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged or cut short ({error}); fetch it again, or save it again from the run") from None
+    weights = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
+    try:
+        model.network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{path} does not fit the network that {CONFIG} describes: {str(error).splitlines()[-1].strip()}") from None
+    return model.to(pick_device(device))
+
+
+def read_card(source: str | Path) -> Card:
+    """The description beside a model's weights."""
+    path = locate(source) / CONFIG
+    try:
+        values = json.loads(path.read_text())
+    except (ValueError, OSError) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise UserError(f"{path} does not describe a molflow model")
+    if values.get("version") != VERSION:
+        raise UserError(
+            f"{path} is of model format {values.get('version')}, this molflow reads {VERSION}; "
+            f"it was written by molflow {values.get('molflow')}: install that version, or train again"
+        )
+    return Card(parse_config(values["config"], str(path)), Facts.from_dict(values), values.get("provenance", {}))
+
+
+def locate(source: str | Path) -> Path:
+    """The folder that holds a model's files."""
+    path = Path(source)
+    if path.is_dir():
+        if (path / CONFIG).exists():
+            return path
+        raise UserError(f"{path} holds no {CONFIG}: it is no model folder, or its training has not saved one yet")
+    if path.is_file():
+        return path.parent
+    shipped = pretrained()
+    if str(source) in shipped:
+        return shipped[str(source)]
+    raise UserError(f"{unknown('model', source, shipped)}, or give a run folder")
+
+
+def pretrained() -> dict[str, Path]:
+    """The models that ship with the package, by name."""
+    root = Path(str(resources.files("molflow"))) / "pretrained"
+    return {path.parent.name: path.parent for path in sorted(root.glob(f"*/{CONFIG}"))}
+
+
+def write_atomically(path: Path, write) -> None:
+    """``write(temporary)`` beside ``path``, then renamed; on failure nothing is left and what was there stays."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    try:
+        write(temporary)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def half_precision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as they ship: 16 bits each."""
+    return {name: value.to(torch.float16) if value.is_floating_point() else value for name, value in weights.items()}

@@ -1,0 +1,42 @@
+"""Which device computes, and its fast road for fp32 matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from molflow.build import UserError, unknown
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device asked for, or the best there is; one that is absent is an error, never a silent CPU."""
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind in present if present[kind]))
+    kind, _, index = name.partition(":")
+    if kind not in present:
+        raise unknown("device", name, DEVICES)
+    if not present[kind]:
+        raise UserError(f"no {kind} device here; use --device cpu, or auto for the best there is")
+    if index and (not index.isdecimal() or int(index) >= torch.cuda.device_count()):
+        raise UserError(f"no device {name!r}: this machine has {torch.cuda.device_count()} of them")
+    return torch.device(name)
+
+
+@contextmanager
+def fast_matmul() -> Iterator[None]:
+    """fp32 matrix products by oneDNN on a CPU, several times faster than the default library on some of them.
+
+    The setting allows bf16 inside the product where the CPU has tile units for it, and is exact fp32 elsewhere.
+    """
+    settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = settings.fp32_precision
+    settings.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        settings.fp32_precision = before

@@ -1,0 +1,156 @@
+"""Sizes -> prior -> solver(flow) -> Batch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from molflow.batch import Batch
+from molflow.build import UserError, build, unknown
+from molflow.chem.vocabulary import Vocabulary
+from molflow.data.loader import BatchPlan
+from molflow.data.sizes import Sizes
+from molflow.device import fast_matmul
+from molflow.flow import Flow
+from molflow.networks.network import Network
+from molflow.paths.joint import Joint
+from molflow.priors.prior import Product
+from molflow.rng import Rng
+from molflow.solvers import SOLVERS
+from molflow.solvers.integrate import integrate
+from molflow.solvers.schedule import GRIDS, grid
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How molecules are drawn: the number of steps, where they lie, and the method of each."""
+
+    steps: int = 50
+    grid: str = "quadratic"
+    solver: str = "euler"
+
+    def __post_init__(self):
+        if self.steps < 1:
+            raise UserError(f"steps must be at least 1, not {self.steps}")
+        if self.grid not in GRIDS:
+            raise unknown("time grid", self.grid, GRIDS)
+        if self.solver not in SOLVERS:
+            raise unknown("solver", self.solver, SOLVERS)
+
+    def updated(self, **changes: Any) -> Sampling:
+        """With the changes that are not None."""
+        return dataclasses.replace(self, **{key: value for key, value in changes.items() if value is not None})
+
+
+class Model:
+    """Everything sampling needs: a network read through a path, a prior to start from, and the sizes it was trained on.
+
+    ``molflow.load("small").sample(100, steps=20, seed=0)`` is a ``Batch`` of 100 molecules.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        path: Joint,
+        prior: Product,
+        vocabulary: Vocabulary,
+        sizes: Sizes,
+        dim: int = 3,
+        defaults: Sampling | None = None,
+    ):
+        self.network, self.path, self.prior = network, path, prior
+        self.vocabulary, self.sizes, self.dim = vocabulary, sizes, dim
+        self.defaults = defaults or Sampling()
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    def to(self, device: torch.device | str) -> Model:
+        self.network.to(device)
+        return self
+
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        grid: str | None = None,
+        solver: str | None = None,
+        atoms: str | int | Sequence[int] | None = None,
+        progress: bool = False,
+    ) -> Batch:
+        """``n`` molecules; molecule i depends on the seed and on i alone.
+
+        ``atoms`` asks for sizes (12, "9-29", "9,12"); the rest defaults to what suits the model.
+        """
+        if n < 1:
+            raise UserError(f"the number of molecules must be at least 1, not {n}")
+        return self.sample_ids(
+            np.arange(n), seed, self.defaults.updated(steps=steps, grid=grid, solver=solver), atoms, progress
+        )
+
+    def sample_ids(
+        self,
+        ids: np.ndarray,
+        seed: int,
+        how: Sampling,
+        atoms: str | int | Sequence[int] | None = None,
+        progress: bool = False,
+        watch: Callable[[float, Batch], None] | None = None,
+    ) -> Batch:
+        """The molecules with these numbers, in this order, computed in batches of like size."""
+        from tqdm import tqdm
+
+        sizes = self.sizes.asked(atoms).at(seed, ids)
+        order = np.empty(len(ids), np.int64)
+        made: list[Batch] = []
+        done = 0
+        with tqdm(total=len(ids), unit="molecule", disable=not progress, leave=False) as bar:
+            for places in BatchPlan(sizes, self.batch_pairs(), shuffle=False).epoch(0):
+                for part, batch in self._fit_in_memory(places, ids, sizes, seed, how, watch):
+                    order[part] = np.arange(done, done + len(part))
+                    made.append(batch.to("cpu"))
+                    done += len(part)
+                    bar.update(len(part))
+        return Batch.cat(made)[order]
+
+    def batch_pairs(self) -> int:
+        """Pairs of atoms computed at once: what stays in a CPU's cache, or a share of a GPU's free memory."""
+        if self.device.type != "cuda":
+            return 20_000
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return max(20_000, int(free * 0.5 / 4096))
+
+    def _fit_in_memory(
+        self, places: np.ndarray, ids: np.ndarray, sizes: np.ndarray, seed: int, how: Sampling, watch
+    ) -> Iterator[tuple[np.ndarray, Batch]]:
+        try:
+            batch = self._integrate(ids[places], sizes[places], seed, how, watch)
+        except torch.OutOfMemoryError:
+            if len(places) == 1:
+                raise UserError(f"one molecule of {sizes[places[0]]} atoms does not fit into the device's memory") from None
+            torch.cuda.empty_cache()
+        else:
+            yield places, batch
+            return
+        for half in np.array_split(places, 2):
+            yield from self._fit_in_memory(half, ids, sizes, seed, how, watch)
+
+    @torch.no_grad()
+    def _integrate(self, ids: np.ndarray, sizes: np.ndarray, seed: int, how: Sampling, watch) -> Batch:
+        like = Batch.of_sizes(sizes, self.dim, self.device)
+        rng = Rng(seed, torch.as_tensor(ids, device=self.device))
+        flow = Flow(self.network.eval(), self.path)
+        solver = build("solver", SOLVERS, how.solver)
+
+        seen = None if watch is None else lambda t, x: watch(t, self.vocabulary.decode(x))
+        with fast_matmul():
+            x = integrate(flow, self.prior(like, rng), grid(how.grid, how.steps), solver, rng, seen)
+        return self.vocabulary.decode(x)
