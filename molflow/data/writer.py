@@ -152,6 +152,13 @@ class StoreWriter:
             column = self._props.setdefault(name, array("d", [np.nan]) * before)
             column.extend(values[name].tolist() if name in values else [np.nan] * count)
 
+    def set_splits(self, split: Any) -> None:
+        """The split [M] of all molecules added so far, for sources whose number is known only at their end."""
+        split = np.asarray(split)
+        if split.shape != (len(self),) or not np.isin(split, range(len(SPLITS))).all():
+            raise UserError(f"expected {len(self)} splits, each 0 (train), 1 (validation) or 2 (test)")
+        self._split = bytearray(split.astype(np.uint8).tobytes())
+
     def _check(self, sizes, columns, bond_counts, split, texts, values) -> None:
         """Refuse what no reader could use, naming the molecule."""
         count, atoms, pos = len(sizes), int(sizes.sum()), columns["positions"]

@@ -1,0 +1,132 @@
+"""QM9 (Ramakrishnan, Dral, Rupp & von Lilienfeld 2014) from its published archive to a data file."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from molflow.build import UserError
+from molflow.data.download import Remote, fetch
+from molflow.data.qm9_raw import UNITS, Molecule, RawFiles, read, read_uncharacterized
+from molflow.data.store import StoreWriter
+from molflow.workers import map_killable
+
+_FIGSHARE = ("https://springernature.figshare.com/ndownloader/files/", "https://ndownloader.figshare.com/files/")
+ARCHIVE = Remote(
+    "dsgdb9nsd.xyz.tar.bz2",
+    tuple(f"{server}3195389" for server in _FIGSHARE),
+    86_144_227,
+    "ad1ebd51ee7f5b3a6e32e974e5d54012",
+)
+UNCHARACTERIZED = Remote(
+    "uncharacterized.txt",
+    tuple(f"{server}3195404" for server in _FIGSHARE),
+    486_752,
+    "a361887bacb427b8a0ce7903d92a53b4",
+)
+CHARACTERIZED = 130_831  # molecules of the whole set that are split
+_SPLIT = (100_000, 17_748, 13_083)  # EDM's train, validation, test
+_TOGETHER = 50  # files that travel to a worker at once
+_TIMEOUT = 20.0  # seconds for a molecule; the slowest of QM9 takes a fraction of one
+
+
+@dataclass
+class Summary:
+    """What became of an archive."""
+
+    molecules: int
+    uncharacterized: int | None  # left out on purpose; None: there was no list of them
+    unread: list[tuple[str, str]]  # (file, why), written to the file `listing`
+    listing: Path
+    split: str  # how train, validation and test were drawn
+
+
+def make_qm9(
+    out: str | os.PathLike[str],
+    archive: str | os.PathLike[str] | None = None,
+    uncharacterized: str | os.PathLike[str] | None = None,
+    *,
+    aromatic: bool = False,
+    overwrite: bool = False,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Summary:
+    """Write the data file ``out`` from the raw archive or a folder of its files; without one, it is fetched.
+
+    Left out are the uncharacterized molecules, and those whose bonds cannot be read, which ``<out>.unread.txt`` lists.
+    """
+    from tqdm import tqdm
+
+    out = Path(out)
+    meta = {"units": json.dumps(UNITS), "bonds": "aromatic" if aromatic else "kekule", "licence": "CC0"}
+    with StoreWriter(out, source="QM9", overwrite=overwrite, meta=meta) as writer:
+        archive, listed = _inputs(out, archive, uncharacterized, progress)
+        excluded = read_uncharacterized(listed) if listed else set()
+        files = RawFiles(archive, excluded)
+        results = map_killable(partial(read, aromatic=aromatic), files, workers, timeout=_TIMEOUT, chunk=_TOGETHER)
+        unread, written = [], []
+        for place, found in tqdm(results, unit=" molecules", unit_scale=True, desc=out.name, disable=not progress):
+            if isinstance(found, Molecule):
+                raw = found.raw
+                props = {"gdb_index": raw.index, **raw.props}
+                writer.add(raw.numbers, raw.positions, found.charges, found.bonds, smiles=found.smiles, props=props)
+                written.append(files.kept[place])
+            else:
+                unread.append((files.name(files.kept[place]), getattr(found, "message", found)))
+        if not written:
+            why = f"; {unread[0][0]}: {unread[0][1]}" if unread else f" (such as {files.name(1)})"
+            raise UserError(f"{archive} holds no molecule of QM9 that can be read{why}")
+        splits, how = edm_split(len(files.kept))
+        writer.set_splits(splits[np.searchsorted(np.sort(files.kept), written)])
+    listing = out.with_suffix(".unread.txt")
+    _write_listing(listing, unread)
+    return Summary(len(written), files.excluded if listed else None, unread, listing, how)
+
+
+def edm_split(count: int) -> tuple[np.ndarray, str]:
+    """The split of so many characterized molecules, ordered by their index, and in words how it came about.
+
+    EDM's (Hoogeboom et al. 2022) is numpy's permutation of all 130,831 with seed 0; fewer are split in its proportions.
+    """
+    train, _, test = sizes = _SPLIT
+    how = "EDM's"
+    if count != CHARACTERIZED:
+        train, test = round(count * train / CHARACTERIZED), round(count * test / CHARACTERIZED)
+        sizes = (train, count - train - test, test)
+        how = f"in EDM's proportions, as there are {count:,} molecules and not the {CHARACTERIZED:,} it is defined for"
+    out = np.empty(count, np.uint8)
+    out[np.random.RandomState(0).permutation(count)] = np.repeat([0, 1, 2], sizes)
+    return out, f"{' / '.join(f'{size:,}' for size in sizes)} train / validation / test, {how}"
+
+
+def _inputs(out: Path, archive, uncharacterized, progress: bool) -> tuple[Path, Path | None]:
+    """The archive and the list of the uncharacterized, given, lying there, or fetched."""
+    advice = (
+        "and give the same command again, or name the files where they are:\n"
+        f"  molflow data qm9 --out {out} --from {ARCHIVE.name} --uncharacterized {UNCHARACTERIZED.name}"
+    )
+    if archive is not None and not Path(archive).exists():
+        raise UserError(f"{archive}: no such file")
+    if uncharacterized is None:
+        beside = Path(archive or out).parent / UNCHARACTERIZED.name
+        if archive is None:
+            uncharacterized = fetch(UNCHARACTERIZED, out.parent, advice, progress)
+        elif beside.exists():
+            uncharacterized = beside
+    archive = fetch(ARCHIVE, out.parent, advice, progress) if archive is None else archive
+    return Path(archive), None if uncharacterized is None else Path(uncharacterized)
+
+
+def _write_listing(path: Path, unread: list[tuple[str, str]]) -> None:
+    """What could not be read, a line each; no file when there is nothing to list."""
+    if not unread:
+        path.unlink(missing_ok=True)  # of the conversion that this one replaces
+        return
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text("".join(f"{name}\t{why}\n" for name, why in unread))
+    os.replace(part, path)
