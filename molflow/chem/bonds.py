@@ -13,7 +13,7 @@ from molflow.build import UserError, unknown
 from molflow.chem.elements import NUMBER
 
 if TYPE_CHECKING:
-    from rdkit.Chem import Mol
+    from rdkit.Chem import Mol, RWMol
     from torch import Tensor
 
 # Typical bond lengths in pm, one entry for both directions of a pair (EDM's own double bond C=S is one-way).
@@ -136,7 +136,8 @@ def perceive(numbers: Sequence[int], pos: np.ndarray, charge: int = 0, max_steps
     raise PerceptionError("no_bonds", f"no bond orders fit the coordinates at total charge {charge} ({failure})")
 
 
-def _bare(numbers: Sequence[int], pos: np.ndarray):
+def _bare(numbers: Sequence[int], pos: np.ndarray) -> RWMol:
+    """Atoms without bonds or charges; perception sets both."""
     from rdkit import Chem
 
     if len(numbers) == 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,9 +11,12 @@ import torch
 from molflow.batch import Batch
 from molflow.build import UserError
 from molflow.chem.bonds import PerceptionError, perceive
+from molflow.chem.molecule import bond_matrix, build_mol, canonical_smiles
 
 if TYPE_CHECKING:
-    from rdkit.Chem import Atom, Mol, RWMol
+    from rdkit.Chem import Mol, RWMol
+
+__all__ = ["bond_matrix", "canonical_smiles", "from_rdkit", "to_rdkit"]
 
 
 def to_rdkit(batch: Batch, sanitize: bool = True) -> list[Mol | None]:
@@ -68,39 +70,6 @@ def from_rdkit(mols: Sequence[Mol], aromatic: bool = False) -> Batch:
     return out.replace(pos=torch.from_numpy(pos), atom=atom, charge=charge, bond=torch.from_numpy(bond))
 
 
-def bond_matrix(mol: Mol, aromatic: bool = False) -> np.ndarray:
-    """The orders of a molecule's bonds, [N, N] integers: Kekule, or 4 for aromatic."""
-    from rdkit import Chem
-
-    orders = Chem.GetAdjacencyMatrix(mol, useBO=True, force=True)
-    marked = orders == 1.5
-    if marked.any() and not aromatic:
-        try:
-            mol = Chem.RWMol(mol)  # kekulising changes its argument
-            Chem.Kekulize(mol, clearAromaticFlags=True)
-        except Chem.KekulizeException as error:
-            raise UserError(f"no Kekule structure for {Chem.MolToSmiles(mol)}: {error}") from None
-        orders = Chem.GetAdjacencyMatrix(mol, useBO=True, force=True)
-        marked = orders == 1.5
-    if not np.isin(orders[~marked], (0, 1, 2, 3)).all():
-        raise UserError(f"{Chem.MolToSmiles(mol)} has a bond that is not single, double, triple or aromatic")
-    return np.where(marked, 4, orders).astype(np.int64)
-
-
-def canonical_smiles(mol: Mol) -> str:
-    """The molecule's SMILES without stereo and with hydrogens implied, as stores keep it and novelty compares it.
-
-    >>> from rdkit import Chem
-    >>> canonical_smiles(Chem.AddHs(Chem.MolFromSmiles("C[C@H](N)C=O")))
-    'CC(N)C=O'
-    """
-    from rdkit import Chem
-
-    flat = Chem.Mol(mol)
-    Chem.RemoveStereochemistry(flat)  # first: hydrogens that hold a double bond's stereo would stay
-    return Chem.MolToSmiles(Chem.RemoveHs(flat))
-
-
 def _checked(k: int, mol: Mol | None) -> Mol:
     if mol is None:
         raise UserError(f"molecule {k} is None")
@@ -142,28 +111,9 @@ class _Flat:
             self.bond_starts = [0, *np.cumsum(counts).tolist()]
 
     def built(self, k: int) -> RWMol | None:
-        from rdkit import Chem
-
         start, end = self.starts[k], self.ends[k]
-        mol = Chem.RWMol()
-        try:
-            for number, charge in zip(self.numbers[start:end], self.charges[start:end]):
-                mol.AddAtom(_atom(number, charge))
-        except (ValueError, OverflowError):
-            return None
-        types = _bond_types()
-        for i, j, order in self.bonds[self.bond_starts[k] : self.bond_starts[k + 1]]:  # type: ignore[index]
-            if order not in types:
-                return None
-            mol.AddBond(i, j, types[order])
-            if order == 4:
-                mol.GetBondBetweenAtoms(i, j).SetIsAromatic(True)
-                mol.GetAtomWithIdx(i).SetIsAromatic(True)
-                mol.GetAtomWithIdx(j).SetIsAromatic(True)
-        conformer = Chem.Conformer(end - start)
-        conformer.SetPositions(self.pos[start:end])
-        mol.AddConformer(conformer)
-        return mol
+        bonds = self.bonds[self.bond_starts[k] : self.bond_starts[k + 1]]  # type: ignore[index]
+        return build_mol(self.numbers[start:end], self.charges[start:end], bonds, self.pos[start:end])
 
     def perceived(self, k: int) -> Mol | None:
         atoms = slice(self.starts[k], self.ends[k])
@@ -185,22 +135,3 @@ def _sanitised(mol: RWMol | None) -> RWMol | None:
     if np.isfinite(mol.GetConformer().GetPositions()).all():
         Chem.AssignStereochemistryFrom3D(mol)
     return mol
-
-
-@cache
-def _atom(number: int, charge: int) -> Atom:
-    from rdkit import Chem
-
-    if not 0 <= number <= 118:  # RDKit itself does not mind
-        raise ValueError(f"no element has the number {number}")
-    atom = Chem.Atom(number)
-    atom.SetFormalCharge(charge)
-    atom.SetNoImplicit(True)
-    return atom
-
-
-@cache
-def _bond_types() -> dict:
-    from rdkit.Chem import BondType
-
-    return {1: BondType.SINGLE, 2: BondType.DOUBLE, 3: BondType.TRIPLE, 4: BondType.AROMATIC}

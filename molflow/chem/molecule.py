@@ -1,0 +1,94 @@
+"""Molecules as RDKit holds them, from and to plain arrays; no torch here, so that workers start quickly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from molflow.build import UserError
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Atom, Mol, RWMol
+
+
+def build_mol(
+    numbers: Sequence[int], charges: Sequence[int], bonds: Iterable[Sequence[int]], pos: np.ndarray
+) -> RWMol | None:
+    """A raw molecule that says all it has: no hydrogen is implied, nothing is sanitised; bonds are rows (i, j, order).
+
+    None if RDKit cannot hold it: an atomic number outside 0-118, an order outside 1-4, a bond from an atom to itself.
+    """
+    from rdkit import Chem
+
+    mol = Chem.RWMol()
+    types = _bond_types()
+    try:
+        for number, charge in zip(numbers, charges):
+            mol.AddAtom(_atom(number, charge))
+        for i, j, order in bonds:
+            mol.AddBond(i, j, types[order])
+            if order == 4:
+                mol.GetBondBetweenAtoms(i, j).SetIsAromatic(True)
+                mol.GetAtomWithIdx(i).SetIsAromatic(True)
+                mol.GetAtomWithIdx(j).SetIsAromatic(True)
+    except (ValueError, KeyError, OverflowError, RuntimeError):
+        return None
+    conformer = Chem.Conformer(len(numbers))
+    conformer.SetPositions(pos)
+    mol.AddConformer(conformer)
+    return mol
+
+
+def bond_matrix(mol: Mol, aromatic: bool = False) -> np.ndarray:
+    """The orders of a molecule's bonds, [N, N] integers: Kekule, or 4 for aromatic."""
+    from rdkit import Chem
+
+    orders = Chem.GetAdjacencyMatrix(mol, useBO=True, force=True)
+    marked = orders == 1.5
+    if marked.any() and not aromatic:
+        try:
+            mol = Chem.RWMol(mol)  # kekulising changes its argument
+            Chem.Kekulize(mol, clearAromaticFlags=True)
+        except Chem.KekulizeException as error:
+            raise UserError(f"no Kekule structure for {Chem.MolToSmiles(mol)}: {error}") from None
+        orders = Chem.GetAdjacencyMatrix(mol, useBO=True, force=True)
+        marked = orders == 1.5
+    if not np.isin(orders[~marked], (0, 1, 2, 3)).all():
+        raise UserError(f"{Chem.MolToSmiles(mol)} has a bond that is not single, double, triple or aromatic")
+    return np.where(marked, 4, orders).astype(np.int64)
+
+
+def canonical_smiles(mol: Mol) -> str:
+    """The molecule's SMILES without stereo and with hydrogens implied, as stores keep it and novelty compares it.
+
+    >>> from rdkit import Chem
+    >>> canonical_smiles(Chem.AddHs(Chem.MolFromSmiles("C[C@H](N)C=O")))
+    'CC(N)C=O'
+    """
+    from rdkit import Chem
+
+    flat = Chem.Mol(mol)
+    Chem.RemoveStereochemistry(flat)  # first: hydrogens that hold a double bond's stereo would stay
+    return Chem.MolToSmiles(Chem.RemoveHs(flat))
+
+
+@cache
+def _atom(number: int, charge: int) -> Atom:
+    from rdkit import Chem
+
+    if not 0 <= number <= 118:  # RDKit itself does not mind
+        raise ValueError(f"no element has the number {number}")
+    atom = Chem.Atom(number)
+    atom.SetFormalCharge(charge)
+    atom.SetNoImplicit(True)
+    return atom
+
+
+@cache
+def _bond_types() -> dict:
+    from rdkit.Chem import BondType
+
+    return {1: BondType.SINGLE, 2: BondType.DOUBLE, 3: BondType.TRIPLE, 4: BondType.AROMATIC}
