@@ -15,9 +15,15 @@ if TYPE_CHECKING:
 
 
 def build_mol(
-    numbers: Sequence[int], charges: Sequence[int], bonds: Iterable[Sequence[int]], pos: np.ndarray
+    numbers: Sequence[int],
+    charges: Sequence[int],
+    bonds: Iterable[Sequence[int]],
+    pos: np.ndarray | None = None,
+    implied_h: bool = False,
 ) -> RWMol | None:
-    """A raw molecule that says all it has: no hydrogen is implied, nothing is sanitised; bonds are rows (i, j, order).
+    """A raw molecule that says all it has: nothing is sanitised, and no hydrogen is implied unless ``implied_h``.
+
+    Bonds are rows (i, j, order); without ``pos`` it has no conformer.
 
     None if RDKit cannot hold it: an atomic number outside 0-118, an order outside 1-4, a bond from an atom to itself.
     """
@@ -27,7 +33,7 @@ def build_mol(
     types = _bond_types()
     try:
         for number, charge in zip(numbers, charges):
-            mol.AddAtom(_atom(number, charge))
+            mol.AddAtom(_atom(number, charge, implied_h))
         for i, j, order in bonds:
             mol.AddBond(i, j, types[order])
             if order == 4:
@@ -36,9 +42,10 @@ def build_mol(
                 mol.GetAtomWithIdx(j).SetIsAromatic(True)
     except (ValueError, KeyError, OverflowError, RuntimeError):
         return None
-    conformer = Chem.Conformer(len(numbers))
-    conformer.SetPositions(pos)
-    mol.AddConformer(conformer)
+    if pos is not None:
+        conformer = Chem.Conformer(len(numbers))
+        conformer.SetPositions(pos)
+        mol.AddConformer(conformer)
     return mol
 
 
@@ -68,22 +75,23 @@ def canonical_smiles(mol: Mol) -> str:
     >>> canonical_smiles(Chem.AddHs(Chem.MolFromSmiles("C[C@H](N)C=O")))
     'CC(N)C=O'
     """
-    from rdkit import Chem
+    from rdkit import Chem, rdBase
 
     flat = Chem.Mol(mol)
     Chem.RemoveStereochemistry(flat)  # first: hydrogens that hold a double bond's stereo would stay
-    return Chem.MolToSmiles(Chem.RemoveHs(flat))
+    with rdBase.BlockLogs():  # it warns of hydrogens that cannot go, as in H2
+        return Chem.MolToSmiles(Chem.RemoveHs(flat))
 
 
 @cache
-def _atom(number: int, charge: int) -> Atom:
+def _atom(number: int, charge: int, implied_h: bool) -> Atom:
     from rdkit import Chem
 
     if not 0 <= number <= 118:  # RDKit itself does not mind
         raise ValueError(f"no element has the number {number}")
     atom = Chem.Atom(number)
     atom.SetFormalCharge(charge)
-    atom.SetNoImplicit(True)
+    atom.SetNoImplicit(not implied_h)
     return atom
 
 

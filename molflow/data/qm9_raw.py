@@ -77,10 +77,10 @@ class Molecule:
 
 def read(text: str, aromatic: bool = False) -> Molecule | str:
     """Parse a raw file and perceive its bonds and charges, or say why not."""
-    from rdkit import Chem, rdBase
+    from rdkit import Chem
 
     from molflow.chem.bonds import perceive
-    from molflow.chem.rdkit import bond_matrix
+    from molflow.chem.molecule import bond_matrix, canonical_smiles
 
     try:
         raw = parse(text)
@@ -93,9 +93,7 @@ def read(text: str, aromatic: bool = False) -> Molecule | str:
         return str(error)
     i, j = orders.nonzero()
     charges = [atom.GetFormalCharge() for atom in mol.GetAtoms()]
-    with rdBase.BlockLogs():
-        smiles = Chem.MolToSmiles(Chem.RemoveHs(mol), isomericSmiles=False)
-    return Molecule(raw, charges, np.stack([i, j, orders[i, j]], 1), smiles)
+    return Molecule(raw, charges, np.stack([i, j, orders[i, j]], 1), canonical_smiles(mol))
 
 
 class RawFiles:
