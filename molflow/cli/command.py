@@ -29,6 +29,11 @@ def call(function: Callable, argv: Sequence[str], prog: str) -> Any:
     >>> call(power, ["--exponent", "3", "2"], "power")
     8.0
     """
+    return function(**parse(function, argv, prog))
+
+
+def parse(function: Callable, argv: Sequence[str], prog: str) -> dict[str, Any]:
+    """The keywords that a command line stands for, with the types of the signature."""
     parser = parser_of(function, prog)
     hints = typing.get_type_hints(function)
     options, positionals, overrides = _sort(parser, argv, takes_overrides=_takes_overrides(function))
@@ -41,7 +46,7 @@ def call(function: Callable, argv: Sequence[str], prog: str) -> Any:
         keywords[name] = coerce(value, hints[name], name.upper() if name in positional else _flag(name))
     if _takes_overrides(function):
         keywords["overrides"] = overrides
-    return function(**keywords)
+    return keywords
 
 
 def parser_of(function: Callable, prog: str) -> argparse.ArgumentParser:
