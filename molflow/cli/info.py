@@ -1,0 +1,83 @@
+"""``molflow info``: what a run, a model or a data set holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from molflow.checkpoint import Card
+
+Lines = Iterator[tuple[str, str]]
+
+
+def info(target: str) -> None:
+    """Show what a run, a model or a data set holds.
+
+    Args:
+        target: a run folder, the name of a shipped model, or a data file
+
+    Examples:
+        molflow info runs/a
+        molflow info small
+        molflow info qm9.safetensors
+    """
+    from molflow.checkpoint import CONFIG, WEIGHTS, locate, read_card
+
+    path = Path(target)
+    if path.is_file() and path.name not in (CONFIG, WEIGHTS):
+        from molflow.cli.data import info as data_info
+
+        data_info(path)
+        return
+    if (path / "metrics.csv").exists() and not (path / CONFIG).exists():
+        lines = [("run", f"{path} (no model saved yet)"), *progress(path)]
+    else:
+        folder = locate(target)
+        lines = [("model", str(folder)), *describe(read_card(folder), folder / WEIGHTS), *progress(folder)]
+    width = max(len(name) for name, _ in lines)
+    for name, text in lines:
+        print(f"{name:<{width}}  {text}")
+
+
+def describe(card: Card, weights: Path) -> Lines:
+    """The network, the fields that flow, what the labels and sizes are, and where the model comes from."""
+    from safetensors import safe_open
+
+    config, facts = card.config, card.facts
+    with safe_open(weights, framework="numpy") as file:
+        shapes = [file.get_slice(key).get_shape() for key in file.keys()]  # noqa: SIM118
+    parameters = sum(math.prod(shape) for shape in shapes)
+    yield "network", f"{_spell(config.network)}, {parameters:,} parameters ({weights.stat().st_size / 1e6:.1f} MB)"
+    for name in config.data.fields:
+        yield name, f"prior {_spell(config.prior[name])}, path {_spell(config.path[name])}"
+    yield "coupling", " then ".join(map(_spell, config.coupling)) or "independent"
+    yield "sampling", f"{config.sample.steps} steps of {config.sample.solver}, {config.sample.grid} grid"
+    vocabulary = facts.vocabulary
+    for name, labels in (("kinds", vocabulary.atoms), ("charges", vocabulary.charges), ("bonds", vocabulary.bonds)):
+        if labels:
+            yield name, " ".join(map(str, labels))
+    sizes = facts.sizes.weights
+    total = sum(sizes.values())
+    yield "sizes", f"{min(sizes)} to {max(sizes)} atoms, mean {sum(n * w for n, w in sizes.items()) / total:.1f}"
+    yield "data", facts.checksum or "no checksum"
+    yield "made by", ", ".join(f"{name} {value}" for name, value in card.provenance.items())
+
+
+def progress(folder: Path) -> Lines:
+    """The last known value of each column of a run's metrics.csv."""
+    from molflow.run import Run
+
+    last: dict[str, str] = {}
+    for row in Run(folder).read_metrics():
+        last |= {name: value for name, value in row.items() if value}
+    yield from last.items()
+
+
+def _spell(spec) -> str:
+    if isinstance(spec, str):
+        return spec
+    keywords = ", ".join(f"{key}={value}" for key, value in spec.items() if key != "name")
+    return f"{spec['name']}({keywords})" if keywords else spec["name"]
