@@ -2,4 +2,7 @@
 
 NETWORKS = {
     "dense": "molflow.networks.dense:Dense",
+    "egnn": "molflow.networks.egnn:Egnn",
+    "pointwise": "molflow.networks.pointwise:Pointwise",
+    "tensor_field": "molflow.networks.tensor_field:TensorField",
 }
