@@ -68,12 +68,16 @@ def load(source: str | Path, device: str = "auto") -> Model:
     except FileNotFoundError:
         raise UserError(f"{folder} has {CONFIG} but no {WEIGHTS}; copy both files of the model") from None
     except SafetensorError as error:
-        raise UserError(f"{path} is damaged or cut short ({error}); fetch it again, or save it again from the run") from None
+        raise UserError(
+            f"{path} is damaged or cut short ({error}); fetch it again, or save it again from the run"
+        ) from None
     weights = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
     try:
         model.network.load_state_dict(weights)
     except RuntimeError as error:
-        raise UserError(f"{path} does not fit the network that {CONFIG} describes: {str(error).splitlines()[-1].strip()}") from None
+        raise UserError(
+            f"{path} does not fit the network that {CONFIG} describes: {str(error).splitlines()[-1].strip()}"
+        ) from None
     return model.to(pick_device(device))
 
 

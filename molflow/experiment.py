@@ -173,7 +173,9 @@ def read_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         text = path.read_text()
     except OSError as error:
         shipped = ", ".join(sorted(str(p) for p in Path("configs").glob("*.yaml")))
-        raise UserError(f"cannot read {path}: {error.strerror}" + (f"; there are {shipped}" if shipped else "")) from None
+        raise UserError(
+            f"cannot read {path}: {error.strerror}" + (f"; there are {shipped}" if shipped else "")
+        ) from None
     try:
         values = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:

@@ -135,7 +135,9 @@ class Model:
             batch = self._integrate(ids[places], sizes[places], seed, how, watch)
         except torch.OutOfMemoryError:
             if len(places) == 1:
-                raise UserError(f"one molecule of {sizes[places[0]]} atoms does not fit into the device's memory") from None
+                raise UserError(
+                    f"one molecule of {sizes[places[0]]} atoms does not fit into the device's memory"
+                ) from None
             torch.cuda.empty_cache()
         else:
             yield places, batch

@@ -1,0 +1,54 @@
+"""molflow train"""
+
+from __future__ import annotations
+
+import sys
+
+
+def train(
+    config: str,
+    *,
+    overrides: dict[str, str],
+    out: str = "",
+    resume: bool = False,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    print_config: bool = False,
+) -> None:
+    """Train a flow as a configuration file says, into a run folder.
+
+    Every key of the file can be changed on the command line, as `train.lr=1e-3` or `--train.lr 1e-3`. The folder then
+    holds config.yaml as resolved, metrics.csv, model.safetensors with config.json for sampling, and last.ckpt to resume
+    from. Ctrl-C saves and stops.
+
+    Args:
+        config: a YAML file; configs/ has one for each experiment
+        out: the run folder; by default runs/ and the name of the configuration
+        resume: continue the run in --out from its last checkpoint, bit by bit as if it had not stopped
+        overwrite: replace a run folder that exists
+        dry_run: build everything, take one step, print sizes, memory and the expected time, write nothing
+        print_config: print the configuration as resolved, and stop
+
+    Examples:
+        molflow train configs/small.yaml --dry-run
+        molflow train configs/qm9.yaml data.path=qm9.safetensors train.epochs=50 --out runs/a
+        molflow train configs/qm9.yaml data.path=qm9.safetensors train.epochs=50 --out runs/a --resume
+    """
+    from pathlib import Path
+
+    from molflow.experiment import dump_config, read_config
+
+    resolved = read_config(config, overrides)
+    if print_config:
+        print(dump_config(resolved), end="")
+        return
+    from molflow.training import dry_run as rehearse
+    from molflow.training import fit
+
+    if dry_run:
+        for name, value in rehearse(resolved).items():
+            print(f"{name:>15}  {value}")
+        return
+    folder = out or f"runs/{Path(config).stem}"
+    fit(resolved, folder, resume=resume, overwrite=overwrite, progress=sys.stderr.isatty())
+    print(f"{folder} is trained; try: molflow sample {folder} --n 100 --out molecules.sdf")
