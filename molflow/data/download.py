@@ -35,14 +35,20 @@ def fetch(remote: Remote, folder: Path, advice: str = "", progress: bool = True)
         return checked(remote, target)
     folder.mkdir(parents=True, exist_ok=True)
     failures = []
-    for url in remote.urls:
+    urls, resumed = list(remote.urls), part.exists()
+    while urls:
+        url = urls.pop(0)
         try:
             _download(remote, url, part, progress)
             if md5(part) == remote.md5:
                 os.replace(part, target)
                 return target
             part.unlink()
-            failures.append(f"{url}: what came has another checksum")
+            if resumed:  # the fault may lie in what was here before
+                urls.insert(0, url)
+                resumed = False
+            else:
+                failures.append(f"{url}: what came has another checksum")
         except (OSError, http.client.HTTPException, _Refused) as error:
             if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
                 raise UserError(f"{part}: the disk is full; free some space and give the same command again") from None

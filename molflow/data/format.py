@@ -74,7 +74,7 @@ def open_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], di
         raise foreign
     try:
         entries = json.loads(text)
-        meta = entries.pop("__metadata__", {})
+        meta = dict(entries.pop("__metadata__", {}))
         start, end = 8 + length, 8 + length + max((e["data_offsets"][1] for e in entries.values()), default=0)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         raise (foreign if total >= 8 + length else cut(path, total)) from None
@@ -87,7 +87,7 @@ def open_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], di
         low, high = entry["data_offsets"]
         try:
             arrays[name] = data[start + low : start + high].view(CODES[entry["dtype"]]).reshape(entry["shape"])
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, TypeError) as error:
             raise UserError(f"{path} is damaged: array {name!r} does not fit its entry in the header") from error
     return arrays, meta
 
