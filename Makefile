@@ -30,7 +30,7 @@ test: $(VENV)/.dev ## all tests
 lint: $(VENV)/.dev ## ruff and pyright
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: $(VENV)/.dev ## let ruff mend and format the code
 	$(BIN)/ruff check --fix .
