@@ -145,7 +145,8 @@ def read_uncharacterized(path: str | os.PathLike[str]) -> set[int]:
         text = Path(path).read_text(errors="replace")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    found = {int(index) for index in re.findall(r"^\s*(\d+)\s+\S*[A-Za-z]", text, re.MULTILINE)}
+    smiles = r"(?=\S*[A-Za-z])(?=\S*[CNOF\d=#])[\w@+\-\[\]()=#/\\.]+(?!\S)"  # a word of a note looks otherwise
+    found = {int(index) for index in re.findall(rf"^[ \t]*(\d+)[ \t]+{smiles}", text, re.MULTILINE)}
     if not found:
         raise UserError(f"{path} lists no uncharacterized molecules: no line begins with an index and a SMILES")
     return found
