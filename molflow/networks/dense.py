@@ -129,7 +129,7 @@ class Layer(nn.Module):
         carried = (across * weight).permute(0, 3, 1, 2) @ u.transpose(1, 2)  # [B, K, N, D]
         mixed = self.mix(u.transpose(-1, -2)).transpose(-1, -2)
         v = v + pushed + carried.transpose(1, 2) + gates.unsqueeze(-1) * mixed
-        pos = pos + 0.1 * (steps.unsqueeze(2) @ normalised(v)).squeeze(2)
+        pos = pos + (12 / self.width) * (steps.unsqueeze(2) @ normalised(v)).squeeze(2)  # Adam moves wide sums faster
         return h + dh, v, e + change, pos
 
 
