@@ -68,7 +68,7 @@ class Layer(nn.Module):
 
 
 class FeatureUpdate(MessagePassing):
-    """h_i <- h_i + phi_h(h_i, sum_j a_ij m_ij) with m_ij = phi_e(h_i, h_j, e_ij) and the attention a_ij = sigma(phi_a(m_ij))."""
+    """h_i <- h_i + phi_h(h_i, sum_j a_ij m_ij) with m_ij = phi_e(h_i, h_j, e_ij) and a_ij = sigmoid(phi_a(m_ij))."""
 
     def __init__(self, width: int, edge: int):
         super().__init__(aggr="sum")

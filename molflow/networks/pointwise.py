@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -23,9 +25,7 @@ class Pointwise(Network):
         self.atom_inputs, self.pair_inputs = LabelInputs(fields, pairs=False), LabelInputs(fields, pairs=True)
         inputs = 2 * dim + 1 + self.atom_inputs.width + TIME_FEATURES
         widths = [inputs, *[width] * layers]
-        self.trunk = nn.Sequential(
-            *[part for a, b in zip(widths[:-1], widths[1:]) for part in (nn.Linear(a, b), nn.SiLU())]
-        )
+        self.trunk = nn.Sequential(*[part for a, b in pairwise(widths) for part in (nn.Linear(a, b), nn.SiLU())])
         self.move = nn.Linear(width, dim)
         nn.init.zeros_(self.move.weight)  # the untrained network moves nothing
         nn.init.zeros_(self.move.bias)

@@ -35,7 +35,7 @@ class TensorField(Network):
         self.atom_inputs, self.pair_inputs = LabelInputs(fields, pairs=False), LabelInputs(fields, pairs=True)
         self.radial, self.channels = Radial(radial), channels
         invariants = self.pair_inputs.width + 2 * radial + 1
-        irreps = o3.Irreps([(channels, (l, (-1) ** l)) for l in range(lmax + 1)])
+        self.irreps = irreps = o3.Irreps([(channels, (degree, (-1) ** degree)) for degree in range(lmax + 1)])
         self.harmonics = o3.SphericalHarmonics(range(lmax + 1), normalize=False, normalization="component")
         inputs = o3.Irreps([(self.atom_inputs.width + TIME_FEATURES + 1, "0e"), (1, "1o")])
         self.embed = o3.Linear(inputs, irreps)
@@ -46,11 +46,7 @@ class TensorField(Network):
         for name, (_, classes) in fields.items():
             width = channels * (lmax + 1) + invariants if name in PAIR_FIELDS else channels
             self.heads[name] = nn.Sequential(nn.Linear(width, 64), nn.SiLU(), nn.Linear(64, classes))
-        self._keep_only_weights()
-
-    def _keep_only_weights(self) -> None:
-        """e3nn's generated constants leave the state_dict: their names vary with its version, and 16 bits would spoil them."""
-        for module in self.modules():
+        for module in self.modules():  # e3nn's constants vary with its version: only weights are saved
             for name, value in list(module.named_buffers(recurse=False)):
                 module.register_buffer(name, value, persistent=False)
 
@@ -86,9 +82,9 @@ class TensorField(Network):
         """The sums of the two ends' scalars and the inner products of their higher features, [E, C (lmax + 1)]."""
         C, parts = self.channels, [a[:, : self.channels] + b[:, : self.channels]]
         product, start = a * b, C
-        for _, (l, _) in self.layers[0].irreps[1:]:
-            stop = start + C * (2 * l + 1)
-            parts.append(product[:, start:stop].view(-1, C, 2 * l + 1).sum(-1))
+        for _, ir in self.irreps[1:]:
+            stop = start + C * ir.dim
+            parts.append(product[:, start:stop].view(-1, C, ir.dim).sum(-1))
             start = stop
         return torch.cat(parts, 1)
 
@@ -100,24 +96,13 @@ class Layer(nn.Module):
         super().__init__()
         self.irreps, scalars = irreps, irreps[:1]
         self.channels = irreps[0].mul
-        paths, products = [], []
-        for i, (C, ir) in enumerate(irreps):
-            for j, (_, around) in enumerate(harmonics):
-                for ir_out in ir * around:
-                    if ir_out in irreps:
-                        paths.append((i, j, len(products), "uvu", True))
-                        products.append((C, ir_out))
-        order = o3.Irreps(products).sort()
-        paths = [(i, j, order.p[k], mode, weighted) for i, j, k, mode, weighted in paths]
-        self.product = o3.TensorProduct(
-            irreps, harmonics, order.irreps, paths, shared_weights=False, internal_weights=False
-        )
+        self.product = Product(irreps, harmonics)
         self.from_ends = nn.Linear(self.channels, 2 * hidden)
         self.from_pair = nn.Linear(invariants, hidden)
-        self.to_weights = nn.Linear(hidden, self.product.weight_numel)
+        self.to_weights = nn.Linear(hidden, self.product.weights)
         gates = o3.Irreps([(irreps[1:].num_irreps, "0e")])
         self.gate = Gate(scalars, [silu], gates, [torch.sigmoid], irreps[1:])
-        self.from_heard = o3.Linear(order.irreps.simplify(), self.gate.irreps_in)
+        self.from_heard = o3.Linear(self.product.irreps_out, self.gate.irreps_in)
         self.from_self = o3.Linear(irreps, self.gate.irreps_in)
         self.out = o3.Linear(self.gate.irreps_out, irreps)
 
@@ -127,6 +112,38 @@ class Layer(nn.Module):
         message = self.product(h[edges.sender], around, self.to_weights(hidden))
         heard = message.new_zeros(len(h), message.shape[1]).index_add(0, edges.receiver, message)
         return h + self.out(self.gate(self.from_self(h) + self.from_heard(0.2 * heard)))
+
+
+class Product(nn.Module):
+    """(a (x)_w Y)_k = w sum_ij C_ijk a_i Y_j for each path of irreps (i, j) -> k and each channel.
+
+    C are the Wigner 3j symbols. It is e3nn's ``TensorProduct`` in mode ``uvu``, with constants that stay out of the
+    state_dict, of copies too.
+    """
+
+    def __init__(self, irreps: o3.Irreps, harmonics: o3.Irreps):
+        super().__init__()
+        paths = []
+        for i, (_, a) in enumerate(irreps):
+            for j, (_, y) in enumerate(harmonics):
+                paths += [(out, i, j) for out in a * y if out in irreps]
+        self.paths = sorted(paths)
+        self.channels, self.weights = irreps[0].mul, irreps[0].mul * len(paths)
+        self.irreps_out = o3.Irreps([(self.channels, out) for out, _, _ in self.paths]).simplify()
+        self.slices, self.around = irreps.slices(), harmonics.slices()
+        for k, (out, i, j) in enumerate(self.paths):
+            wigner = o3.wigner_3j(irreps[i].ir.l, harmonics[j].ir.l, out.l) * out.dim**0.5
+            self.register_buffer(f"wigner{k}", wigner, persistent=False)
+
+    def forward(self, a: Tensor, around: Tensor, weights: Tensor) -> Tensor:
+        """a [E, irreps], around [E, harmonics], weights [E, paths * C] -> [E, irreps_out]."""
+        E, C = len(a), self.channels
+        out = []
+        for k, w in enumerate(weights.view(E, len(self.paths), C, 1).unbind(1)):
+            _, i, j = self.paths[k]
+            turn = torch.einsum("ijk,ej->eik", self.get_buffer(f"wigner{k}"), around[:, self.around[j]])
+            out.append((w * (a[:, self.slices[i]].view(E, C, turn.shape[1]) @ turn)).flatten(1))
+        return torch.cat(out, 1)
 
 
 def length(r: Tensor) -> Tensor:

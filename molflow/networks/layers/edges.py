@@ -1,4 +1,4 @@
-"""Batches as lists, for message passing: the atoms without their padding, and every ordered pair of a molecule's atoms."""
+"""Batches as lists, for message passing: atoms without padding, and every ordered pair of a molecule's atoms."""
 
 from __future__ import annotations
 

@@ -1,0 +1,292 @@
+"""What every network must do: docs/design.md, the contract of networks."""
+
+from __future__ import annotations
+
+import copy
+import functools
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from molflow.batch import PAIR_FIELDS, Batch
+from molflow.build import UserError, build, resolve
+from molflow.networks import NETWORKS
+
+LABELS = ("atom", "charge", "bond")
+TOLERANCE = {torch.float32: 3e-4, torch.float64: 1e-10}  # of the largest value compared, or of 1
+PRECISIONS = pytest.mark.parametrize("dtype", TOLERANCE, ids=["float32", "float64"])
+HINTS = pytest.mark.parametrize("hinted", [False, True], ids=["alone", "hinted"])
+
+
+@pytest.fixture(scope="session")
+def networks(make):
+    """(name, dtype, dim, labels, seed) -> a network as initialised, and (..., shaken=True) as training leaves it.
+
+    Made in its precision: constants rounded to float32 would not be exact in float64. Shaken: every weight is moved,
+    because layers that start at zero hide what they break.
+    """
+
+    @functools.cache
+    def fresh(name, dtype, dim, labels, seed):
+        fields = {key: (make.STATES[key], make.CLASSES[key]) for key in labels}
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(dtype)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                return make.member("network", NETWORKS, name, fields=fields, dim=dim)
+        finally:
+            torch.set_default_dtype(before)
+
+    @functools.cache
+    def shaken(*which):
+        network = copy.deepcopy(fresh(*which))
+        random = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for weight in network.parameters():
+                noise = torch.randn(weight.shape, generator=random, dtype=torch.float64).to(weight)
+                weight += 0.5 * noise * weight.shape[-1] ** -0.5 if weight.ndim > 1 else 0.1 * noise
+        return network
+
+    return {"fresh": fresh, "shaken": shaken}
+
+
+@pytest.fixture(params=sorted(NETWORKS))
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def fresh(networks, name):
+    """(dtype, dim, labels) -> the network as initialised."""
+    return lambda dtype=torch.float32, dim=3, labels=LABELS, seed=0: networks["fresh"](name, dtype, dim, labels, seed)
+
+
+@pytest.fixture
+def trained(networks, name):
+    """(dtype, dim, labels) -> the network with every weight moved."""
+    return lambda dtype=torch.float32, dim=3, labels=LABELS, seed=0: networks["shaken"](name, dtype, dim, labels, seed)
+
+
+@torch.no_grad()
+def run(network, x, hint=None, t=None):
+    return network(x, torch.linspace(0.1, 0.9, len(x)).to(x.pos) if t is None else t, hint=hint)
+
+
+def same(a, b, x, y=None):
+    """The two predictions agree on the atoms and pairs of x (b's are those of y)."""
+    y = x if y is None else y
+    for name in a:
+        masks = (x.pair_mask, y.pair_mask) if name in PAIR_FIELDS else (x.mask, y.mask)
+        left, right = a[name][masks[0]], b[name][masks[1]]
+        assert left.isfinite().all(), f"{name} is not finite"
+        torch.testing.assert_close(
+            left, right, rtol=0, atol=error_allowed(left), msg=lambda m, name=name: f"{name}: {m}"
+        )
+
+
+def error_allowed(value):
+    return TOLERANCE[value.dtype] * max(1.0, float(value.abs().max()) if value.numel() else 1.0)
+
+
+def moved(x, hint, f):
+    """x and its hint with f applied to all positions."""
+    x = x.replace(pos=f(x.pos))
+    return x, hint and {**hint, "pos": f(hint["pos"])}
+
+
+MOVES = {
+    "rotation": lambda make: lambda pos: pos @ make.rotation(pos.shape[-1]).T.to(pos),
+    "reflection": lambda make: lambda pos: pos @ make.rotation(pos.shape[-1], reflect=True).T.to(pos),
+    "translation": lambda make: lambda pos: pos + torch.tensor([2.0, -3.0, 1.0]).to(pos)[: pos.shape[-1]],
+}
+
+
+@PRECISIONS
+@HINTS
+@pytest.mark.parametrize("symmetry", sorted(MOVES))
+def test_commutes_with_the_symmetries_it_declares_and_no_other(trained, make, symmetry, dtype, hinted):
+    network, x = trained(dtype), make.molecules(fields=LABELS, dtype=dtype)
+    hint = make.hint(x, LABELS) if hinted else None
+    f = MOVES[symmetry](make)
+    first = run(network, x, hint)
+    first = {**first, "pos": f(first["pos"])}
+    second = run(network, *moved(x, hint, f))
+    if symmetry in network.symmetries:
+        same(first, second, x)
+    else:
+        apart = (first["pos"] - second["pos"])[x.mask].abs().max()
+        assert apart > 1e-3, f"it commutes with {symmetry}, so its `symmetries` should say so"
+
+
+@PRECISIONS
+@HINTS
+def test_commutes_with_permutations_of_the_atoms(trained, make, dtype, hinted):
+    network, x = trained(dtype), make.molecules(fields=LABELS, dtype=dtype)
+    hint = make.hint(x, LABELS) if hinted else {}
+    order = torch.arange(x.mask.shape[1]).repeat(len(x), 1)
+    for b, n in enumerate(x.sizes.tolist()):
+        order[b, :n] = torch.randperm(n, generator=torch.Generator().manual_seed(b))
+    carrier = x.replace(**hint).permute(order)
+    shuffled = {name: getattr(carrier, name) for name in hint}
+    expected = x.replace(**run(network, x, hint or None)).permute(order)
+    result = run(network, x.permute(order), shuffled or None)
+    same({name: getattr(expected, name) for name in result}, result, x)
+
+
+@HINTS
+def test_a_molecule_comes_out_the_same_alone_in_a_batch_and_beside_garbage(trained, make, hinted):
+    network, x = trained(), make.molecules(fields=LABELS, atoms=11)
+    hint = make.hint(x, LABELS) if hinted else None
+    t = torch.linspace(0.1, 0.9, len(x))
+    together = run(network, x, hint, t)
+
+    dirty = make.garbage(x)
+    hint_dirty = None
+    if hint:
+        other = make.hint(x, LABELS, seed=9)
+        far = 1e3 * torch.randn(x.pos.shape, generator=torch.Generator().manual_seed(3))
+        both = (x.mask[:, :, None] & x.mask[:, None, :])[..., None]
+        hint_dirty = {
+            "pos": torch.where(x.mask[..., None], hint["pos"], far),
+            "bond": torch.where(both, hint["bond"], other["bond"]),
+            **{name: torch.where(x.mask[..., None], hint[name], other[name]) for name in ("atom", "charge")},
+        }
+    same(together, run(network, dirty, hint_dirty, t), x)
+
+    for b, n in enumerate(x.sizes.tolist()):
+        alone = x[b]
+        cut = hint and {k: v[b : b + 1, :n, :n] if k in PAIR_FIELDS else v[b : b + 1, :n] for k, v in hint.items()}
+        out = run(network, alone, cut, t[b : b + 1])
+        mine = {k: v[b : b + 1] for k, v in together.items()}
+        one = Batch(x.pos[b : b + 1], x.mask[b : b + 1])
+        same(mine, out, one, alone)
+
+
+@pytest.mark.parametrize("sizes", [(1,), (2,), (1, 1), (1, 2, 7)], ids=str)
+def test_one_atom_two_atoms_and_mixed_sizes_work(trained, make, sizes):
+    network, x = trained(), make.molecules(sizes, LABELS)
+    out = run(network, x)
+    B, N = x.mask.shape
+    shapes = {name: tuple(value.shape) for name, value in out.items()}
+    assert shapes == {"pos": (B, N, 3), "atom": (B, N, 5), "charge": (B, N, 3), "bond": (B, N, N, 4)}
+    assert all(value.isfinite().all() for value in out.values())
+
+
+def test_works_in_two_dimensions_or_says_that_it_does_not(trained, name, make):
+    try:
+        build("network", NETWORKS, name, fields={}, dim=2)
+    except UserError as error:
+        assert "dimension" in str(error) and "2" in str(error)
+        return
+    network, x = trained(torch.float64, dim=2, labels=()), make.molecules(dim=2, dtype=torch.float64)
+    out = run(network, x)
+    assert out["pos"].shape == x.pos.shape
+    for symmetry in sorted(network.symmetries):
+        f = MOVES[symmetry](make)
+        same({"pos": f(out["pos"])}, run(network, *moved(x, None, f)), x)
+
+
+def test_a_bare_cloud_needs_no_labels(trained, make):
+    out = run(trained(labels=()), make.molecules())
+    assert list(out) == ["pos"]
+
+
+def test_pairs_are_symmetric(trained, make):
+    x = make.molecules(fields=LABELS)
+    bond = run(trained(), x, make.hint(x, LABELS))["bond"]
+    same({"bond": bond}, {"bond": bond.transpose(1, 2)}, x)
+
+
+def test_what_does_not_see_the_origin_keeps_the_centre(trained, make):
+    network, x = trained(), make.molecules()
+    if "translation" in network.symmetries:
+        shift = (run(trained(labels=()), x)["pos"] - x.pos) * x.mask[..., None]
+        assert shift.abs().max() > 1e-3
+        assert shift.sum(1).abs().max() < 1e-3
+
+
+def test_untrained_it_moves_little(fresh, make):
+    x = make.molecules((29, 18, 9), LABELS)
+    shift = (run(fresh(), x)["pos"] - x.pos)[x.mask]
+    assert shift.abs().max() < 0.1
+
+
+def test_the_time_the_state_and_the_hint_are_read(trained, make):
+    network, x = trained(), make.molecules(fields=LABELS)
+    hint = make.hint(x, LABELS)
+    base = run(network, x, hint)
+    other = make.molecules(fields=LABELS, seed=5)
+    changes = {
+        "time": run(network, x, hint, torch.full((len(x),), 0.33)),
+        "hint": run(network, x),
+        **{f"state {name}": run(network, x.replace(**{name: getattr(other, name)}), hint) for name in LABELS},
+        **{f"hint {name}": run(network, x, {**hint, name: make.hint(other, LABELS, seed=5)[name]}) for name in hint},
+    }
+    for what, out in changes.items():
+        masks = {name: x.pair_mask if name in PAIR_FIELDS else x.mask for name in out}
+        apart = max(float((out[name] - base[name])[mask].abs().max()) for name, mask in masks.items())
+        assert apart > 1e-5, f"{what} makes no difference"
+
+
+def test_a_label_reads_the_same_as_an_index_and_as_a_corner(trained, make):
+    network, x = trained(), make.molecules(fields=LABELS)
+    corners = {
+        name: torch.nn.functional.one_hot(getattr(x, name), make.STATES[name]).to(x.pos.dtype) for name in LABELS
+    }
+    same(run(network, x), run(network, x.replace(**corners)), x)
+
+
+@HINTS
+@pytest.mark.parametrize("labels", [LABELS, ()], ids=["labels", "cloud"])
+def test_gradients_are_finite_also_where_atoms_coincide(trained, make, labels, hinted):
+    network, x = trained(labels=labels), make.molecules(fields=labels)
+    hint = make.hint(x, labels) if hinted else None
+    pos = x.pos.clone()
+    pos[:, 1] = pos[:, 0]
+    pos.requires_grad_()
+    out = network(x.replace(pos=pos), torch.linspace(0, 1, len(x)), hint=hint)
+    loss = sum(out[name][x.pair_mask if name in PAIR_FIELDS else x.mask].square().mean() for name in out)
+    weights = dict(network.named_parameters())
+    gradients = torch.autograd.grad(loss, [pos, *weights.values()], allow_unused=True)
+    unused = [name for name, gradient in zip(weights, gradients[1:]) if gradient is None]
+    assert not unused, "weights that no loss reaches stop data-parallel training"
+    for name, gradient in zip(["pos", *weights], gradients):
+        assert gradient.isfinite().all(), f"the gradient of {name} is not finite"
+
+
+def test_saved_and_loaded_it_gives_the_same(trained, fresh, make, tmp_path):
+    network, x = trained(), make.molecules(fields=LABELS)
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    other = fresh(seed=1)
+    expected = run(network, x)
+    other.load_state_dict(load_file(tmp_path / "w.safetensors"))
+    got = run(other, x)
+    assert all(torch.equal(got[name], expected[name]) for name in expected)
+
+
+def test_weights_survive_sixteen_bits(trained, make):
+    """Released weights are stored in 16 bits: what is not a weight must not be rounded with them."""
+    network, x = copy.deepcopy(trained(labels=())), make.molecules()
+    network.load_state_dict({key: value.half().float() for key, value in network.state_dict().items()})
+    for symmetry in sorted(network.symmetries):
+        f = MOVES[symmetry](make)
+        same({"pos": f(run(network, x)["pos"])}, run(network, *moved(x, None, f)), x)
+
+
+def test_inputs_are_left_as_they_were(trained, make):
+    x = make.molecules(fields=LABELS)
+    hint = make.hint(x, LABELS)
+    given = {**{name: getattr(x, name) for name in x.fields}, **{f"hint {name}": value for name, value in hint.items()}}
+    before = {what: value.clone() for what, value in given.items()}
+    run(trained(), x, hint)
+    assert all(torch.equal(given[what], value) for what, value in before.items())
+
+
+def test_symmetries_have_known_names(fresh):
+    assert fresh(labels=()).symmetries <= set(MOVES)
+
+
+def test_every_network_says_what_it_is(name):
+    assert resolve(NETWORKS[name]).__doc__
