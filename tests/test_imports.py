@@ -16,7 +16,7 @@ LEVELS = (
     ("batch", "geometry", "build", "device", "rng", "workers", "chem"),
     ("data", "priors", "couplings", "paths", "networks", "solvers", "metrics", "times"),
     ("objective", "flow", "generate", "evaluate", "experiment"),
-    ("training", "checkpoint", "run"),
+    ("training", "checkpoint", "run", "jobs"),
     ("cli", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
