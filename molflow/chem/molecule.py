@@ -83,6 +83,12 @@ def canonical_smiles(mol: Mol) -> str:
         return Chem.MolToSmiles(Chem.RemoveHs(flat))
 
 
+def number_props(mol: Mol) -> dict[str, float]:
+    """The molecule's properties that are numbers."""
+    props = mol.GetPropsAsDict(includePrivate=False, includeComputed=False)
+    return {name: float(value) for name, value in props.items() if isinstance(value, (int, float))}
+
+
 @cache
 def _atom(number: int, charge: int, implied_h: bool) -> Atom:
     from rdkit import Chem

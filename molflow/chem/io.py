@@ -1,0 +1,93 @@
+"""Files of molecules by suffix: SDF, mol, xyz, extended xyz, SMILES, CSV, npz; gzipped or not, as streams.
+
+for record in read("mine.sdf.gz"):
+    print(record.index, record.error or record.mol.GetNumAtoms())
+
+with open_writer("molecules.sdf") as out:
+    out.write(batch)
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from molflow.build import UserError
+from molflow.chem import read_arrays, read_tables, read_text
+from molflow.chem.record import Lines, Record
+from molflow.chem.write import Writer
+
+__all__ = ["READABLE", "WRITABLE", "Record", "Writer", "expand", "format_of", "open_writer", "read", "read_all"]
+
+_READERS = {
+    ".sdf": read_text.sdf,
+    ".sd": read_text.sdf,
+    ".mol": read_text.sdf,
+    ".xyz": read_text.xyz,
+    ".extxyz": read_text.xyz,
+    ".smi": read_tables.smi,
+    ".smiles": read_tables.smi,
+    ".csv": read_tables.csv,
+    ".tsv": read_tables.csv,
+    ".npz": read_arrays.npz,
+}
+READABLE = tuple(_READERS)
+WRITABLE = (".sdf", ".xyz", ".extxyz", ".smi", ".npz")
+
+
+def format_of(path: str | os.PathLike[str], known: Sequence[str] = READABLE) -> str:
+    """The suffix that says the format, without ``.gz``; an unknown one is an error that lists the choices."""
+    name = Path(path).name.lower()
+    bare = name.removesuffix(".gz")
+    suffix = Path(bare).suffix
+    if suffix not in known or (suffix == ".npz" and bare != name):
+        choices = ", ".join(known)
+        raise UserError(f"{path}: unknown suffix {suffix or 'none'!r}; choose from {choices} (text also with .gz)")
+    return suffix
+
+
+def read(path: str | os.PathLike[str]) -> Iterator[Record]:
+    """The records of a file, one after another, unreadable ones included."""
+    reader = _READERS[format_of(path)]
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name its files, such as '{path / '*.sdf'}'")
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
+    if reader is read_arrays.npz:
+        return read_arrays.npz(path)
+    return reader(Lines(path))
+
+
+def read_all(patterns: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Iterator[Record]:
+    """The records of files that are named or match a pattern (``'runs/*.sdf'``); all are checked before one is read."""
+    files = expand(patterns)
+    return (record for file in files for record in read(file))
+
+
+def expand(patterns: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """The files that names and patterns stand for, in order; each must exist and have a suffix that can be read."""
+    files: list[Path] = []
+    for pattern in [patterns] if isinstance(patterns, (str, os.PathLike)) else patterns:
+        text = os.fspath(pattern)
+        if os.path.exists(text) or not glob.has_magic(text):
+            files.append(Path(text))
+            continue
+        found = sorted(glob.glob(text, recursive=True))
+        if not found:
+            raise UserError(f"{text}: no file has such a name")
+        files += map(Path, found)
+    if not files:
+        raise UserError("no files were named")
+    for file in files:
+        format_of(file)
+        if not file.is_file():
+            raise UserError(f"{file}: {'a folder: name its files' if file.is_dir() else 'no such file'}")
+    return files
+
+
+def open_writer(path: str | os.PathLike[str], overwrite: bool = False) -> Writer:
+    """For a ``with`` block: ``write`` takes batches or lists of molecules; the file appears when the block ends."""
+    return Writer(Path(path), format_of(path, WRITABLE), overwrite)

@@ -1,0 +1,106 @@
+"""The npz layout of flat arrays: molecule k owns atoms offsets[k] to offsets[k + 1], and bonds likewise."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from molflow.build import UserError
+from molflow.chem.molecule import build_mol
+from molflow.chem.record import Record
+
+_LAYOUT = ("offsets", "numbers", "positions", "charges", "bond_offsets", "bonds", "smiles", "split")
+
+
+@dataclass
+class Arrays:
+    """The columns of an npz file; those it need not have are None."""
+
+    offsets: np.ndarray  # [M + 1]
+    numbers: np.ndarray  # [A]
+    positions: np.ndarray  # [A, 3] angstrom
+    charges: np.ndarray | None  # [A]
+    bond_offsets: np.ndarray | None  # [M + 1]
+    bonds: np.ndarray | None  # [E, 3]: i, j, order
+    smiles: np.ndarray | None  # [M] bytes
+    split: np.ndarray | None  # [M]
+    props: dict[str, np.ndarray]  # each [M]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
+def load_npz(path: Path) -> Arrays:
+    """Read and check the columns; any other column of one number a molecule is a property."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            columns = {name: file[name] for name in file.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise UserError(f"{path}: not a whole npz file of plain arrays ({error})") from None
+    missing = [name for name in ("offsets", "numbers", "positions") if name not in columns]
+    if missing:
+        found = ", ".join(columns) or "nothing"
+        raise UserError(f"{path}: no array {', '.join(missing)}, only {found}; docs/data-format.md has the layout")
+    splits = [name for name in columns if name == "split" or name.endswith("_split")]
+    if splits and "split" not in columns:
+        columns["split"] = columns.pop(splits[0])
+    count = len(columns["offsets"]) - 1
+    props = {
+        name: column.astype(np.float64)
+        for name, column in columns.items()
+        if name not in _LAYOUT and column.shape == (count,) and column.dtype.kind in "biuf"
+    }
+    optional = {name: columns.get(name) for name in _LAYOUT[3:]}
+    arrays = Arrays(columns["offsets"], columns["numbers"], columns["positions"], **optional, props=props)
+    _check(path, arrays)
+    return arrays
+
+
+def _check(path: Path, arrays: Arrays) -> None:
+    def whole(offsets: np.ndarray, rows: int) -> bool:
+        return len(offsets) > 0 and offsets[0] == 0 and offsets[-1] == rows and bool((np.diff(offsets) >= 0).all())
+
+    atoms = len(arrays.numbers)
+    if arrays.positions.shape != (atoms, 3) or not whole(arrays.offsets, atoms):
+        raise UserError(f"{path}: offsets, numbers and positions do not fit one another")
+    if arrays.charges is not None and arrays.charges.shape != (atoms,):
+        raise UserError(f"{path}: {len(arrays.charges)} charges for {atoms} atoms")
+    if (arrays.bonds is None) != (arrays.bond_offsets is None):
+        raise UserError(f"{path}: of bonds and bond_offsets one is missing")
+    if arrays.bonds is not None and arrays.bond_offsets is not None:
+        fits = arrays.bonds.ndim == 2 and arrays.bonds.shape[1] == 3 and len(arrays.bond_offsets) == len(arrays) + 1
+        if not fits or not whole(arrays.bond_offsets, len(arrays.bonds)):
+            raise UserError(f"{path}: bonds and bond_offsets do not fit one another")
+    for name in ("smiles", "split"):
+        column = getattr(arrays, name)
+        if column is not None and column.shape != (len(arrays),):
+            raise UserError(f"{path}: {len(column)} entries in {name} for {len(arrays)} molecules")
+
+
+def npz(path: Path) -> Iterator[Record]:
+    arrays = load_npz(path)
+    for k in range(len(arrays)):
+        atoms = slice(arrays.offsets[k], arrays.offsets[k + 1])
+        numbers = arrays.numbers[atoms].tolist()
+        charges = [0] * len(numbers) if arrays.charges is None else arrays.charges[atoms].tolist()
+        bonds = []
+        if arrays.bonds is not None and arrays.bond_offsets is not None:
+            bonds = arrays.bonds[arrays.bond_offsets[k] : arrays.bond_offsets[k + 1]].tolist()
+        mol = build_mol(numbers, charges, bonds, arrays.positions[atoms].astype(np.float64))
+        smiles = "" if arrays.smiles is None else arrays.smiles[k]
+        yield Record(
+            str(path),
+            k,
+            mol,
+            props={name: float(column[k]) for name, column in arrays.props.items()},
+            error="" if mol is not None else "its elements or bonds are not ones that RDKit can hold",
+            reason="" if mol is not None else "unreadable",
+            has_bonds=arrays.bonds is not None,
+            charge=sum(charges) if arrays.bonds is None else 0,
+            smiles=smiles.decode(errors="replace") if isinstance(smiles, bytes) else str(smiles),
+            split=None if arrays.split is None else int(arrays.split[k]),
+        )

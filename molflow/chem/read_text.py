@@ -1,0 +1,150 @@
+"""SDF and mol files; xyz files, plain, extended and as QM9 has them; a damaged record never hides the next."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from molflow.chem.elements import NUMBER
+from molflow.chem.molecule import build_mol
+from molflow.chem.record import Lines, Record
+
+_COUNTS = re.compile(r"[ \d]{6}.*V[23]000\s*$")
+_FIELD = re.compile(r">.*<(.+)>")
+_NUMBER_OF = {**{symbol.upper(): number for symbol, number in NUMBER.items() if number}, "D": 1, "T": 1}
+_PAIR = re.compile(r"""([\w.-]+)=(?:"([^"]*)"|(\S+))""")
+_TABLE = "species:S:1:pos:R:3"
+
+
+def number_or_none(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+# -- SDF
+
+
+def sdf(lines: Lines) -> Iterator[Record]:
+    block: list[str] = []
+    for line in lines:
+        if line.startswith("$$$$"):
+            yield from _records(lines, block)
+            block = []
+        else:
+            block.append(line)
+    if any(map(str.strip, block)):
+        yield from _records(lines, block)
+    yield from lines.end()
+
+
+def _records(lines: Lines, block: list[str]) -> Iterator[Record]:
+    """Usually one: but where a truncated record lacks its ``$$$$``, the next stands in the same block."""
+    counts = [k for k, line in enumerate(block) if _COUNTS.match(line)]
+    starts = [max(0, k - 3) for k in counts] or [0]
+    for start, stop in zip(starts, [*starts[1:], len(block)]):
+        yield lines.record(**_molecule(block[start:stop]))
+
+
+def _molecule(block: list[str]) -> dict[str, Any]:
+    from rdkit import Chem, rdBase
+
+    ends = [k for k, line in enumerate(block) if line.startswith("M  END")]
+    if not ends:
+        return {"error": "the record is cut short: it has no 'M  END'"}
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromMolBlock("\n".join(block[: ends[0] + 1]), sanitize=False, removeHs=False)
+    if mol is None:
+        return _why(block)
+    props = {}
+    for k in range(ends[0] + 1, len(block) - 1):
+        if (match := _FIELD.match(block[k])) and (value := number_or_none(block[k + 1])) is not None:
+            props[match[1]] = value
+    return {"mol": mol, "props": props}
+
+
+def _why(block: list[str]) -> dict[str, Any]:
+    counts = block[3] if len(block) > 3 else ""
+    atoms = int(counts[:3]) if counts[:3].strip().isdigit() else 0
+    symbols = [line[31:34].strip() for line in block[4 : 4 + atoms] if re.match(r"(\s*-?\d+\.\d+){3} ", line)]
+    for symbol in symbols:
+        if len(symbols) == atoms and symbol.upper() not in _NUMBER_OF:
+            return {"error": f"{symbol!r} is no element", "reason": "unknown_element"}
+    return {"error": "it is not a mol block that RDKit can read"}
+
+
+# -- xyz
+
+
+def xyz(lines: Lines) -> Iterator[Record]:
+    tail = False  # may other lines follow? QM9's frequencies, SMILES and InChI, or what is left of a damaged frame
+    for line in lines:
+        count = line.strip()
+        if not count:
+            continue
+        if count.isdecimal():
+            comment = next(lines, "")
+            frame = _frame(lines, int(count), comment)
+            yield lines.record(**frame)
+            tail = "error" in frame or comment.startswith("gdb ")
+        elif not tail:
+            for junk in lines:  # to the next line that can begin a frame
+                if junk.strip().isdecimal():
+                    lines.push(junk)
+                    break
+            yield lines.record(error=f"expected a number of atoms, found {count[:40]!r}")
+    yield from lines.end()
+
+
+def _frame(lines: Lines, count: int, comment: str) -> dict[str, Any]:
+    pairs = {name: quoted or bare for name, quoted, bare in _PAIR.findall(comment)}
+    element, first = _columns(pairs.pop("Properties", _TABLE))
+    numbers: list[int] = []
+    positions: list[list[float]] = []
+    unknown = ""
+    while len(numbers) < count:
+        line = next(lines, None)
+        if line is None:
+            return {"error": f"the file ends after {len(numbers)} of {count} atoms"}
+        row = line.replace("*^", "e").split()
+        try:
+            numbers.append(_element(row[element]))
+            positions.append([float(entry) for entry in row[first : first + 3]])
+        except (ValueError, IndexError):
+            positions.append([])
+        if len(positions[-1]) != 3:
+            if line.strip().isdecimal():
+                lines.push(line)  # the next frame begins here
+            return {"error": f"atom {len(positions)} of {count} is {line.strip()[:40]!r}"}
+        if not numbers[-1]:
+            unknown = unknown or row[element]
+    if unknown:
+        return {"error": f"{unknown!r} is no element", "reason": "unknown_element"}
+    props = {name: value for name, text in pairs.items() if (value := number_or_none(text)) is not None}
+    charge = props.pop("charge", 0.0)
+    mol = build_mol(numbers, [0] * count, [], np.array(positions, dtype=np.float64).reshape(-1, 3))
+    return {"mol": mol, "props": props, "has_bonds": False, "charge": int(charge) if charge == charge else 0}
+
+
+def _element(text: str) -> int:
+    """Its atomic number, or 0 for a word that is no element."""
+    if text.isdecimal():
+        return int(text) if int(text) < 119 else 0
+    if not text[0].isalpha():
+        raise ValueError(text)
+    return _NUMBER_OF.get(text.upper(), 0)
+
+
+def _columns(table: str) -> tuple[int, int]:
+    """Where a row has its element and its coordinates, from an entry such as ``species:S:1:pos:R:3:forces:R:3``."""
+    parts = table.split(":")
+    at, places = 0, {}
+    for name, width in zip(parts[::3], parts[2::3]):
+        places[name] = at
+        at += int(width) if width.isdecimal() else 1
+    element = next((places[name] for name in ("species", "element", "Z", "numbers") if name in places), 0)
+    return element, next((places[name] for name in ("pos", "positions") if name in places), 1)

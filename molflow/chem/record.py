@@ -1,0 +1,78 @@
+"""What readers yield, and the lines they read from."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from molflow.build import UserError
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+
+@dataclass
+class Record:
+    """One molecule of a file, or the reason why it is not one."""
+
+    file: str
+    index: int  # in its file, from 0; unreadable records count too
+    mol: Mol | None = None  # raw: bonds, charges, hydrogens and coordinates as the file has them; None if unreadable
+    props: dict[str, float] = field(default_factory=dict)
+    error: str = ""
+    reason: str = ""  # of the error: unreadable, unknown_element
+    has_bonds: bool = True  # False for xyz: the molecule has atoms and coordinates alone
+    charge: int = 0  # of the whole molecule, where it has no bonds
+    smiles: str = ""  # as written, where the file has it
+    split: int | None = None  # 0 train, 1 validation, 2 test, where the file says
+
+    def __str__(self) -> str:
+        return f"{self.file}, record {self.index}"
+
+
+class Lines:
+    """The lines of a text file, gzipped or not, without their ends; a damaged archive ends them with ``error`` set."""
+
+    def __init__(self, path: Path):
+        self.path = str(path)
+        self.error = ""
+        self._count = 0
+        self._back: list[str] = []
+        self._lines = self._read()
+
+    def _read(self) -> Iterator[str]:
+        opened = gzip.open if self.path.lower().endswith(".gz") else open
+        try:
+            with opened(self.path, "rt", encoding="utf-8-sig", errors="replace") as file:
+                for line in file:
+                    yield line.rstrip("\n")
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            self.error = f"the gzipped file is cut or damaged here ({error})"
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be read ({error.strerror or error})") from None
+
+    def __iter__(self) -> Lines:
+        return self
+
+    def __next__(self) -> str:
+        return self._back.pop() if self._back else next(self._lines)
+
+    def push(self, line: str) -> None:
+        """Put a line back, to be read next."""
+        self._back.append(line)
+
+    def record(self, **content) -> Record:
+        """The file's next record."""
+        self._count += 1
+        if content.get("error"):
+            content.setdefault("reason", "unreadable")
+        return Record(self.path, self._count - 1, **content)
+
+    def end(self) -> Iterator[Record]:
+        """What is left to say when there are no more lines."""
+        if self.error:
+            yield self.record(error=self.error)

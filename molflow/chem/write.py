@@ -1,0 +1,168 @@
+"""Molecules to files: complete or not at all, and the same bytes for the same molecules."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gzip
+import os
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from molflow.build import UserError
+from molflow.chem.elements import SYMBOL
+from molflow.chem.molecule import number_props
+from molflow.chem.write_npz import NpzSink
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+    from molflow.batch import Batch
+
+
+class Writer:
+    """Takes batches or lists of molecules; the file appears, complete, when the ``with`` block ends without an error.
+
+    Molecules are written as they are, invalid ones too; None, which no format can say, becomes a molecule of no atoms.
+    A batch without bonds is written without them where the format allows (xyz, npz); elsewhere they are perceived.
+    """
+
+    def __init__(self, path: Path, suffix: str, overwrite: bool = False):
+        self.path, self.suffix = path, suffix
+        self.count = 0  # molecules written
+        if path.exists() and not overwrite:
+            raise UserError(f"{path} exists; choose another name, or say --overwrite to replace it")
+        if not path.absolute().parent.is_dir():
+            raise UserError(f"{path}: there is no folder {path.absolute().parent}")
+        self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self._sink: TextSink | NpzSink
+
+    def __enter__(self) -> Writer:
+        try:
+            with self._clear_errors(), contextlib.ExitStack() as files:
+                self._sink = files.enter_context(contextlib.closing(self._sink_on(files)))
+                self._files = files.pop_all()
+        except UserError:
+            self._part.unlink(missing_ok=True)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            with self._clear_errors():
+                with self._files:
+                    if kind is None:
+                        self._sink.finish()
+                if kind is None:
+                    os.replace(self._part, self.path)
+        finally:
+            self._part.unlink(missing_ok=True)
+
+    def _sink_on(self, files: contextlib.ExitStack) -> TextSink | NpzSink:
+        file = files.enter_context(open(self._part, "wb"))  # noqa: SIM115
+        if self.suffix == ".npz":
+            return NpzSink(file, self.path.absolute().parent)
+        if self.path.name.lower().endswith(".gz"):  # no name, no date: the same bytes tomorrow
+            file = files.enter_context(gzip.GzipFile("", "wb", 6, file, mtime=0))
+        return TextSink(file, self.suffix)
+
+    def write(self, molecules: Batch | Sequence[Mol | None]) -> None:
+        with self._clear_errors():
+            self.count += self._sink.write(molecules)
+
+    def copy(self, part: str | os.PathLike[str]) -> None:
+        """Append a file that a writer of the same format has finished."""
+        with self._clear_errors():
+            self.count += self._sink.copy(Path(part))
+
+    @contextlib.contextmanager
+    def _clear_errors(self):
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise UserError(f"{self.path}: the disk is full; nothing was left behind. Free some space") from None
+            raise UserError(f"{self.path}: cannot be written ({error.strerror or error})") from None
+
+
+class TextSink:
+    def __init__(self, file: IO[bytes] | gzip.GzipFile, suffix: str):
+        self.file, self.suffix = file, suffix
+        self.encode = _ENCODERS[suffix]
+
+    def write(self, molecules: Batch | Sequence[Mol | None]) -> int:
+        from rdkit import Chem, rdBase
+
+        mols = molecules if isinstance(molecules, Sequence) else _mols(molecules, self.suffix)
+        with rdBase.BlockLogs():
+            text = "".join(self.encode(Chem.Mol() if mol is None else mol) for mol in mols)
+        self.file.write(text.encode())
+        return len(mols)
+
+    def copy(self, part: Path) -> int:
+        with (gzip.open if part.name.lower().endswith(".gz") else open)(part, "rb") as file:
+            shutil.copyfileobj(file, self.file)
+        return 0
+
+    def finish(self) -> None:
+        self.file.flush()
+
+    def close(self) -> None:
+        """Its file belongs to the writer."""
+
+
+def _mols(batch: Batch, suffix: str) -> list[Mol | None]:
+    """As generated; with stereo for SMILES, which have no coordinates to read it from."""
+    import torch
+
+    from molflow.chem.rdkit import to_rdkit
+
+    bare = batch
+    if batch.bond is None:
+        bare = batch.replace(bond=torch.zeros(*batch.mask.shape, batch.mask.shape[1], dtype=torch.long))
+    raw = to_rdkit(bare, sanitize=False)
+    if suffix in (".xyz", ".extxyz") or (suffix == ".sdf" and batch.bond is not None):
+        return raw
+    return [made if made is not None else rest for made, rest in zip(to_rdkit(batch), raw)]
+
+
+def _sdf(mol: Mol) -> str:
+    from rdkit import Chem
+
+    pos = mol.GetConformer().GetPositions() if mol.GetNumConformers() else np.zeros((0, 3))
+    wide = not (np.abs(pos) < 1e4).all()  # the columns of V2000 hold no such number, and no NaN
+    try:
+        return Chem.SDWriter.GetText(mol, force_v3000=wide)
+    except (ValueError, RuntimeError):  # no Kekule structure: its bonds as they are
+        return Chem.SDWriter.GetText(mol, kekulize=False, force_v3000=wide)
+
+
+def _xyz(mol: Mol, comment: str = "") -> str:
+    pos = mol.GetConformer().GetPositions().tolist() if mol.GetNumConformers() else [[np.nan] * 3] * mol.GetNumAtoms()
+    rows = [
+        f"{SYMBOL[a.GetAtomicNum()]:<2} {x:13.6f} {y:13.6f} {z:13.6f}\n" for a, (x, y, z) in zip(mol.GetAtoms(), pos)
+    ]
+    return f"{len(rows)}\n{comment}\n{''.join(rows)}"
+
+
+def _extxyz(mol: Mol) -> str:
+    charge = sum(atom.GetFormalCharge() for atom in mol.GetAtoms())
+    props = [f" {re.sub(r'[^-.0-9A-Za-z_]', '_', name)}={value!r}" for name, value in number_props(mol).items()]
+    return _xyz(mol, f"Properties=species:S:1:pos:R:3 charge={charge}{''.join(props)}")
+
+
+def _smi(mol: Mol) -> str:
+    from rdkit import Chem
+
+    try:
+        return Chem.MolToSmiles(Chem.RemoveHs(mol)) + "\n"
+    except (ValueError, RuntimeError):  # it does not sanitise: the graph as it is, hydrogens included
+        return Chem.MolToSmiles(mol) + "\n"
+
+
+_ENCODERS: dict[str, Callable[[Any], str]] = {".sdf": _sdf, ".xyz": _xyz, ".extxyz": _extxyz, ".smi": _smi}

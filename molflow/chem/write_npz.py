@@ -1,0 +1,135 @@
+"""The npz layout of flat arrays, gathered in nameless files until their lengths are known."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+from array import array
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+
+from molflow.build import UserError
+from molflow.chem.molecule import number_props
+from molflow.chem.read_arrays import load_npz
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+    from molflow.batch import Batch
+
+_COLUMNS = {"numbers": "u1", "positions": "<f4", "charges": "i1", "bonds": "<u2"}
+
+
+class NpzSink:
+    def __init__(self, file: IO[bytes], folder: Path):
+        self.file = file
+        self.columns = {name: tempfile.TemporaryFile(dir=folder) for name in _COLUMNS}  # noqa: SIM115
+        self.sizes, self.bond_counts = array("q"), array("q")
+        self.props: dict[str, array] = {}
+        self.has_bonds: bool | None = None
+
+    def write(self, molecules: Batch | Sequence[Mol | None]) -> int:
+        if isinstance(molecules, Sequence):
+            molecules = _batch(molecules)
+        mask = molecules.mask.cpu().numpy()
+        if molecules.atom is None:
+            raise UserError("these points carry no elements: they are no molecules")
+        positions = np.zeros((mask.sum(), 3), np.float32)
+        positions[:, : molecules.pos.shape[-1]] = molecules.pos.cpu().numpy()[mask]
+        charges = np.zeros(len(positions)) if molecules.charge is None else molecules.charge.cpu().numpy()[mask]
+        bonds, counts = None, None
+        if molecules.bond is not None:
+            place = np.cumsum(mask, 1) - 1  # of an atom in its molecule
+            orders = np.triu(molecules.bond.cpu().numpy() * molecules.pair_mask.cpu().numpy())
+            owner, i, j = np.nonzero(orders)
+            bonds = np.stack([place[owner, i], place[owner, j], orders[owner, i, j]], 1)
+            counts = np.bincount(owner, minlength=len(mask))
+        props = {name: value.cpu().numpy() for name, value in molecules.props.items()}
+        self._add(mask.sum(1), molecules.atom.cpu().numpy()[mask], positions, charges, bonds, counts, props)
+        return len(mask)
+
+    def copy(self, part: Path) -> int:
+        arrays = load_npz(part)
+        counts = None if arrays.bond_offsets is None else np.diff(arrays.bond_offsets)
+        charges = np.zeros(len(arrays.numbers)) if arrays.charges is None else arrays.charges
+        sizes = np.diff(arrays.offsets)
+        self._add(sizes, arrays.numbers, arrays.positions, charges, arrays.bonds, counts, arrays.props)
+        return len(arrays)
+
+    def _add(
+        self,
+        sizes: np.ndarray,
+        numbers: np.ndarray,
+        positions: np.ndarray,
+        charges: np.ndarray,
+        bonds: np.ndarray | None,
+        counts: np.ndarray | None,
+        props: Mapping[str, np.ndarray],
+    ) -> None:
+        if self.has_bonds not in (None, bonds is not None):
+            raise UserError("an npz file holds molecules with bonds or without, not both")
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() <= 255:
+            raise UserError("an atomic number is outside 0-255")
+        self.has_bonds = bonds is not None
+        for name, column in (("numbers", numbers), ("positions", positions), ("charges", charges), ("bonds", bonds)):
+            if column is not None:
+                self.columns[name].write(np.ascontiguousarray(column, dtype=_COLUMNS[name]).tobytes())
+        before = len(self.sizes)
+        self.sizes.extend(sizes.tolist())
+        self.bond_counts.extend([] if counts is None else counts.tolist())
+        for name in {*self.props, *props}:
+            column = self.props.setdefault(name, array("d", [np.nan]) * before)
+            column.extend(props[name].tolist() if name in props else [np.nan] * len(sizes))
+
+    def finish(self) -> None:
+        atoms = sum(self.sizes)
+        spooled = {"numbers": (atoms,), "positions": (atoms, 3), "charges": (atoms,)}
+        small = {"offsets": _offsets(self.sizes)}
+        if self.has_bonds:
+            spooled["bonds"] = (sum(self.bond_counts), 3)
+            small["bond_offsets"] = _offsets(self.bond_counts)
+        small |= {name: np.frombuffer(column, np.float64) for name, column in sorted(self.props.items())}
+        with zipfile.ZipFile(self.file, "w") as archive:
+            for name, column in small.items():
+                with archive.open(_entry(name), "w", force_zip64=True) as out:
+                    np.lib.format.write_array(out, column, allow_pickle=False)  # type: ignore[arg-type]
+            for name, shape in spooled.items():
+                with archive.open(_entry(name), "w", force_zip64=True) as out:
+                    head = {"descr": np.dtype(_COLUMNS[name]).str, "fortran_order": False, "shape": shape}
+                    np.lib.format.write_array_header_1_0(out, head)  # type: ignore[arg-type]
+                    self.columns[name].seek(0)
+                    shutil.copyfileobj(self.columns[name], out)
+
+    def close(self) -> None:
+        for column in self.columns.values():
+            column.close()
+
+
+def _batch(mols: Sequence[Mol | None]) -> Batch:
+    import torch
+    from rdkit import Chem
+
+    from molflow.chem.rdkit import from_rdkit
+
+    whole = [Chem.Mol() if mol is None else mol for mol in mols]
+    props = [number_props(mol) for mol in whole]
+    columns = {
+        name: torch.tensor([prop.get(name, np.nan) for prop in props], dtype=torch.float64)
+        for name in sorted({name for prop in props for name in prop})
+    }
+    return from_rdkit(whole).replace(props=columns)
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    """A member of the archive with no date and no machine: the same bytes tomorrow and elsewhere."""
+    info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+    info.compress_type, info.create_system = zipfile.ZIP_DEFLATED, 3
+    return info
+
+
+def _offsets(counts: array) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(np.frombuffer(counts, np.int64))]).astype(np.int64)

@@ -1,0 +1,344 @@
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rdkit import Chem
+from rdkit.Chem import AllChem
+
+from molflow.batch import Batch
+from molflow.build import UserError
+from molflow.chem.io import open_writer, read, read_all
+from molflow.chem.molecule import canonical_smiles
+from molflow.chem.rdkit import from_rdkit, to_rdkit
+
+SMILES = ["CCO", "c1ccncc1", "C[N+](=O)[O-]", "[NH3+]CC(=O)[O-]", "C#N"]
+
+
+def embedded(smiles: str) -> Chem.Mol:
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    assert AllChem.EmbedMolecule(mol, randomSeed=7) == 0
+    return mol
+
+
+@pytest.fixture(scope="module")
+def batch() -> Batch:
+    mols = [embedded(smiles) for smiles in SMILES]
+    return from_rdkit(mols).replace(props={"energy": torch.tensor([1.5, -2.0, 3.0, 4.25, 0.0])})
+
+
+def smiles_of(records) -> list[str]:
+    out = []
+    for record in records:
+        assert not record.error, record.error
+        mol = record.mol
+        Chem.SanitizeMol(mol)
+        out.append(canonical_smiles(mol))
+    return out
+
+
+# -- what is written is read
+
+
+@pytest.mark.parametrize("suffix", [".sdf", ".sdf.gz", ".smi", ".smi.gz", ".npz"])
+def test_molecules_survive_a_file(tmp_path, batch, suffix):
+    path = tmp_path / f"molecules{suffix}"
+    with open_writer(path) as out:
+        out.write(batch[:3])
+        out.write(to_rdkit(batch[3:]))
+        assert out.count == 5
+    records = list(read(path))
+    assert [record.index for record in records] == [0, 1, 2, 3, 4]
+    assert all(record.has_bonds for record in records)
+    assert smiles_of(records) == [canonical_smiles(mol) for mol in to_rdkit(batch)]
+    if suffix != ".smi" and suffix != ".smi.gz":
+        assert [record.props["energy"] for record in records] == [1.5, -2.0, 3.0, 4.25, 0.0]
+        pos = records[2].mol.GetConformer().GetPositions()
+        assert pos == pytest.approx(batch.pos[2, : len(pos)].numpy(), abs=1e-4)
+
+
+@pytest.mark.parametrize("suffix", [".xyz", ".xyz.gz", ".extxyz"])
+def test_atoms_survive_an_xyz_file(tmp_path, batch, suffix):
+    path = tmp_path / f"molecules{suffix}"
+    with open_writer(path) as out:
+        out.write(batch)
+    for k, record in enumerate(read(path)):
+        assert not record.has_bonds
+        assert [atom.GetAtomicNum() for atom in record.mol.GetAtoms()] == batch.atom[k][batch.mask[k]].tolist()
+        assert record.mol.GetConformer().GetPositions() == pytest.approx(batch.pos[k][batch.mask[k]].numpy(), abs=1e-6)
+        assert record.props == ({"energy": float(batch.props["energy"][k])} if suffix == ".extxyz" else {})
+
+
+def test_the_same_molecules_are_the_same_bytes(tmp_path, batch):
+    for suffix in (".sdf.gz", ".xyz", ".extxyz", ".smi", ".npz"):
+        contents = []
+        for name in ("a", "b"):
+            with open_writer(tmp_path / (name + suffix)) as out:
+                out.write(batch)
+            contents.append((tmp_path / (name + suffix)).read_bytes())
+        assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("suffix", [".sdf", ".sdf.gz", ".xyz", ".npz"])
+def test_parts_join_to_the_whole(tmp_path, batch, suffix):
+    for name, molecules in (("whole", batch), ("a", batch[:2]), ("b", batch[2:])):
+        with open_writer(tmp_path / (name + suffix)) as out:
+            out.write(molecules)
+    with open_writer(tmp_path / ("joined" + suffix)) as out:
+        out.copy(tmp_path / ("a" + suffix))
+        out.copy(tmp_path / ("b" + suffix))
+    whole, joined = (list(read(tmp_path / (name + suffix))) for name in ("whole", "joined"))
+    assert len(joined) == 5
+    for one, other in zip(whole, joined):
+        assert Chem.MolToSmiles(one.mol) == Chem.MolToSmiles(other.mol)
+        assert (one.mol.GetConformer().GetPositions() == other.mol.GetConformer().GetPositions()).all()
+
+
+@pytest.mark.parametrize("suffix", [".sdf", ".xyz", ".extxyz", ".npz"])
+def test_invalid_molecules_are_written_as_they_are(tmp_path, batch, suffix):
+    """Else a file of samples would show a better model than it came from."""
+    broken = batch.replace(bond=(batch.bond * 2).clamp(max=3), pos=batch.pos.index_fill(0, torch.tensor(1), torch.nan))
+    with open_writer(tmp_path / f"broken{suffix}") as out:
+        out.write(broken)
+        out.write([None])
+    *records, empty = read(tmp_path / f"broken{suffix}")
+    assert [record.mol.GetNumAtoms() for record in records] == batch.sizes.tolist()
+    assert empty.mol.GetNumAtoms() == 0
+    assert np.isnan(records[1].mol.GetConformer().GetPositions()).any()
+    if records[0].has_bonds:
+        (mol,) = to_rdkit(broken[0], sanitize=False)
+        assert Chem.MolToSmiles(records[0].mol) == Chem.MolToSmiles(mol)
+
+
+def test_a_radical_gets_no_hydrogen_on_its_way_through_a_file(tmp_path, batch):
+    radical = batch[0].replace(mask=batch[0].mask & (torch.arange(9) != 8))
+    with open_writer(tmp_path / "radical.sdf") as out:
+        out.write(radical)
+    (record,) = read(tmp_path / "radical.sdf")
+    Chem.SanitizeMol(record.mol)
+    assert sum(atom.GetTotalNumHs() for atom in record.mol.GetAtoms()) == 0
+    assert sum(atom.GetNumRadicalElectrons() for atom in record.mol.GetAtoms()) == 1
+
+
+def test_bonds_are_perceived_for_a_format_that_needs_them(tmp_path, batch):
+    with open_writer(tmp_path / "perceived.smi") as out:
+        out.write(batch.replace(bond=None))
+    assert smiles_of(read(tmp_path / "perceived.smi"))[:2] == ["CCO", "c1ccncc1"]
+
+
+# -- files as others write them
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_bytes(text.encode())
+    return path
+
+
+WATER = "3\n\nO 0 0 0\nH 0.96 0 0\nH -0.24 0.93 0\n"
+
+
+def test_xyz_in_its_dialects(tmp_path):
+    text = (
+        "\r\n" + WATER.replace("\n", "\r\n") + "\n\n"
+        "1\nenergy=-1.5 name=x\n8 1.5*^-2 -2.e0 0\n"
+        '2\nProperties=forces:R:3:species:S:1:pos:R:3 Lattice="1 0 0" charge=1\n9 9 9 n 0 0 1\n9 9 9 H 0 0 2\n'
+        "0\nnothing"
+    )
+    first, second, third, fourth = read(write(tmp_path / "mixed.xyz", text))
+    assert [atom.GetSymbol() for atom in first.mol.GetAtoms()] == ["O", "H", "H"]
+    assert second.mol.GetConformer().GetPositions().tolist() == [[0.015, -2, 0]]
+    assert second.props == {"energy": -1.5}
+    assert [atom.GetSymbol() for atom in third.mol.GetAtoms()] == ["N", "H"]
+    assert third.mol.GetConformer().GetPositions().tolist() == [[0, 0, 1], [0, 0, 2]]
+    assert third.charge == 1
+    assert fourth.mol.GetNumAtoms() == 0
+
+
+def test_raw_qm9(tmp_path):
+    raw = (
+        "3\ngdb 3\t799.58812\t437.90386\t282.94545\t1.8511\t6.31\t-0.2928\t0.0687\t0.3615\t19.0002\t0.021375\t-76.4047"
+        "\t-76.401867\t-76.400922\t-76.422349\t6.002\t\n"
+        "O\t-0.0343604951\t 0.9775395708\t 0.0076015923\t-0.589706\n"
+        "H\t 0.0647664923\t 0.0205721989\t 1.5346341*^-3\t 0.294853\n"
+        "H\t 0.8717903737\t 1.3007924048\t 6.9312336*^-4\t 0.294853\n"
+        "1671.4222\t3803.6305\t3907.698\nO\tO\nInChI=1S/H2O/h1H2\tInChI=1S/H2O/h1H2\n"
+    )
+    records = list(read(write(tmp_path / "raw.xyz", raw + raw)))
+    assert [record.error for record in records] == ["", ""]
+    assert records[1].mol.GetConformer().GetPositions()[1, 2] == pytest.approx(0.0015346341)
+
+
+def test_a_damaged_xyz_frame_hides_no_other(tmp_path):
+    truncated = "3\n\nO 0 0 0\nH 0.96 0 0\n"
+    alien = WATER.replace("O 0", "Qq 0")
+    garbled = WATER.replace("0.96", "x")
+    text = "".join(["a header\nand more\n", WATER, truncated, WATER, alien, garbled, WATER, truncated])
+    records = list(read(write(tmp_path / "damaged.xyz", text)))
+    assert [bool(record.error) for record in records] == [True, False, True, False, True, True, False, True]
+    assert records[4].reason == "unknown_element"
+    assert "'Qq'" in records[4].error
+    assert records[7].error == "the file ends after 2 of 3 atoms"
+    assert [record.index for record in records] == list(range(8))
+
+
+def sdf_of(*smiles: str) -> list[str]:
+    return [Chem.SDWriter.GetText(embedded(s)) for s in smiles]
+
+
+def test_sdf_in_its_dialects(tmp_path):
+    ethanol, methane = sdf_of("CCO", "C")
+    crlf = write(tmp_path / "crlf.sdf", (ethanol + methane).replace("\n", "\r\n"))
+    assert smiles_of(read(crlf)) == ["CCO", "C"]
+    open_end = write(tmp_path / "open.sdf", (ethanol + methane).removesuffix("$$$$\n"))
+    assert smiles_of(read(open_end)) == ["CCO", "C"]
+    blank = write(tmp_path / "blank.mol", "\n\n" + methane.removesuffix("$$$$\n") + "\n\n\n")
+    assert smiles_of(read(blank)) == ["C"]
+    with_field = methane.replace("$$$$", "> 25 <logP>\n-0.5\n\n>  <name>\nmethane\n\n$$$$")
+    (record,) = read(write(tmp_path / "field.sdf", with_field))
+    assert record.props == {"logP": -0.5}
+
+
+def test_a_damaged_sdf_record_hides_no_other(tmp_path):
+    ethanol, methane = sdf_of("CCO", "C")
+    cut = ethanol[: len(ethanol) // 2].rpartition("\n")[0] + "\n"
+    alien = methane.replace(" C ", " Qq")
+    text = ethanol + "garbage\n$$$$\n" + cut + methane + alien + ethanol + cut
+    records = list(read(write(tmp_path / "damaged.sdf", text)))
+    assert [bool(record.error) for record in records] == [False, True, True, False, True, False, True]
+    assert records[4].reason == "unknown_element"
+    assert "cut short" in records[6].error
+    assert records[6].index == 6
+
+
+def test_a_cut_gzip_gives_what_it_holds(tmp_path, batch):
+    path = tmp_path / "cut.sdf.gz"
+    with open_writer(path) as out:
+        for _ in range(200):
+            out.write(batch)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    *good, cut, note = read(path)
+    assert len(good) > 100
+    assert not any(record.error for record in good)
+    assert "cut short" in cut.error
+    assert "gzip" in note.error
+    path.write_bytes(b"no gzip at all")
+    assert ["gzip" in record.error for record in read(path)] == [True]
+
+
+def test_smiles_and_tables(tmp_path):
+    smi = write(tmp_path / "a.smi", "smiles name\nCCO ethanol\n\nC\r\n# a remark\nnot_smiles\nc1ccccc1")
+    assert [record.error and "bad" for record in read(smi)] == ["", "", "bad", ""]
+    table = 'id;SMILES;energy;split\n1;CCO;-1.5;train\n2;"C(C)";;test\n\n3\n4;C;x;val\n5;oops!;0;val'
+    records = list(read(write(tmp_path / "a.csv", table)))
+    assert [record.props for record in records] == [
+        {"id": 1, "energy": -1.5},
+        {"id": 2},
+        {},
+        {"id": 4},
+        {"id": 5, "energy": 0},
+    ]
+    assert [record.split for record in records] == [0, 2, None, 1, 1]
+    assert [bool(record.error) for record in records] == [False, False, True, False, True]
+    tsv = write(tmp_path / "a.tsv", "\ufeffcanonical_smiles\ty\nCC\t1")
+    assert smiles_of(read(tsv)) == ["CC"]
+    with pytest.raises(UserError, match="no column named 'smiles' among 'id', 'structure'"):
+        list(read(write(tmp_path / "b.csv", "id,structure\n1,C")))
+
+
+def test_npz_by_hand(tmp_path):
+    columns = {
+        "offsets": np.array([0, 2, 3]),
+        "numbers": np.array([1, 1, 2], np.uint8),
+        "positions": np.array([[0, 0, 0], [0.74, 0, 0], [5, 5, 5]], np.float32),
+        "edm_split": np.array([0, 2], np.uint8),
+        "gap": np.array([1.0, 2.0]),
+        "name": np.array([b"a", b"b"]),
+    }
+    np.savez(tmp_path / "h2.npz", **columns, bond_offsets=np.array([0, 1, 1]), bonds=np.array([[0, 1, 1]], np.uint8))
+    first, second = read(tmp_path / "h2.npz")
+    assert Chem.MolToSmiles(first.mol) == "[H][H]"
+    assert (first.split, second.split) == (0, 2)
+    assert second.props == {"gap": 2.0}
+    np.savez(tmp_path / "bare.npz", **columns)
+    assert not next(read(tmp_path / "bare.npz")).has_bonds
+    np.savez(tmp_path / "short.npz", **{**columns, "numbers": columns["numbers"][:2]})
+    with pytest.raises(UserError, match="do not fit"):
+        list(read(tmp_path / "short.npz"))
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    with pytest.raises(UserError, match="no array offsets, numbers, positions, only x"):
+        list(read(tmp_path / "other.npz"))
+    content = (tmp_path / "h2.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match="not a whole npz"):
+        list(read(tmp_path / "cut.npz"))
+    np.savez(tmp_path / "pickled.npz", offsets=np.array([{}], dtype=object), numbers=1, positions=1)
+    with pytest.raises(UserError, match="plain arrays"):
+        list(read(tmp_path / "pickled.npz"))
+
+
+# -- mistakes
+
+
+def test_reading_mistakes_are_told_before_reading(tmp_path):
+    write(tmp_path / "a.xyz", WATER)
+    write(tmp_path / "b.xyz", WATER + WATER)
+    records = list(read_all([tmp_path / "*.xyz", tmp_path / "a.xyz"]))
+    assert [(Path(record.file).name, record.index) for record in records] == [
+        ("a.xyz", 0),
+        ("b.xyz", 0),
+        ("b.xyz", 1),
+        ("a.xyz", 0),
+    ]
+    with pytest.raises(UserError, match="no such file"):
+        read_all([tmp_path / "a.xyz", tmp_path / "missing.xyz"])
+    with pytest.raises(UserError, match=r"unknown suffix '\.pdb'; choose from \.sdf"):
+        read(tmp_path / "a.pdb")
+    with pytest.raises(UserError, match="no file has such a name"):
+        read_all(str(tmp_path / "*.sdf"))
+    with pytest.raises(UserError, match="folder"):
+        (tmp_path / "c.sdf").mkdir()
+        read_all(tmp_path / "c.sdf")
+
+
+def test_nothing_existing_is_overwritten(tmp_path, batch):
+    path = write(tmp_path / "kept.sdf", "precious")
+    with pytest.raises(UserError, match="exists"):
+        open_writer(path)
+    with pytest.raises(ZeroDivisionError), open_writer(path, overwrite=True) as out:
+        out.write(batch)
+        raise ZeroDivisionError
+    assert path.read_text() == "precious"
+    with open_writer(path, overwrite=True) as out:
+        out.write(batch)
+    assert len(list(read(path))) == 5
+    assert [file.name for file in tmp_path.iterdir()] == ["kept.sdf"]
+    with pytest.raises(UserError, match="no folder"):
+        open_writer(tmp_path / "nowhere" / "a.sdf")
+    with pytest.raises(UserError, match=r"unknown suffix '\.csv'; choose from \.sdf, \.xyz"):
+        open_writer(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("suffix", [".sdf", ".sdf.gz", ".npz"])
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, batch, suffix):
+    resource = pytest.importorskip("resource")
+
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    many = Batch.cat([batch] * 40)
+    many = many.replace(pos=torch.randn(many.pos.shape, generator=torch.Generator().manual_seed(0)))
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limit[1]))  # SIGXFSZ is ignored by Python: an OSError comes
+        with pytest.raises(UserError, match="disk is full"), open_writer(tmp_path / f"a{suffix}") as out:
+            out.write(many)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_gzip_carries_no_name_and_no_date(tmp_path, batch):
+    with open_writer(tmp_path / "a.xyz.gz") as out:
+        out.write(batch)
+    content = (tmp_path / "a.xyz.gz").read_bytes()
+    assert content[:8] == b"\x1f\x8b\x08\x00\x00\x00\x00\x00"
+    assert gzip.decompress(content).startswith(b"9\n")
