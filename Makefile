@@ -21,7 +21,7 @@ help: ## this list
 demo: $(VENV)/.core ## sample and score molecules with the shipped model; files and a report in demo/
 	@mkdir -p demo
 	$(BIN)/molflow sample small --n 200 --steps 50 --seed 0 --out demo/molecules.sdf --overwrite
-	$(BIN)/molflow score demo/molecules.sdf --json demo/report.json --overwrite
+	$(BIN)/molflow score demo/molecules.sdf --reference data/small.safetensors --json demo/report.json --overwrite
 	$(BIN)/python tools/demo.py demo
 
 test: $(VENV)/.dev ## all tests

@@ -6,14 +6,16 @@ import json
 import sys
 from pathlib import Path
 
-from rdkit import Chem
+from rdkit import Chem, rdBase
 
 from molflow.chem.draw import grid
 
 
 def main(folder: Path) -> None:
+    silence = rdBase.BlockLogs()  # what RDKit cannot read is counted in the score
     with Chem.ForwardSDMolSupplier(str(folder / "molecules.sdf"), removeHs=False) as reader:
-        readable = [mol for mol in reader if mol is not None]  # what RDKit cannot read is counted in the score
+        readable = [mol for mol in reader if mol is not None]
+    del silence
     grid(readable[:15], folder / "molecules.png")
 
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
@@ -21,8 +23,9 @@ def main(folder: Path) -> None:
     lines += ["| protocol | metric | share | count | of |", "|---|---|---|---|---|"]
     for protocol, metrics in report["protocols"].items():
         for name, figure in metrics.items():
-            value = "-" if figure["value"] is None else f"{100 * figure['value']:.1f} %"
-            lines.append(f"| {protocol} | {name} | {value} | {figure['count']} | {figure['of']} |")
+            if figure["value"] is not None:
+                share = f"{100 * figure['value']:.1f} %"
+                lines.append(f"| {protocol} | {name} | {share} | {figure['count']} | {figure['of']} |")
     (folder / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     print("\nwritten:")
