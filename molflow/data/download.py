@@ -28,8 +28,8 @@ class Remote:
     md5: str
 
 
-def fetch(remote: Remote, folder: Path, advice: str = "", progress: bool = True) -> Path:
-    """``folder/name``, fetched unless it is there already; ``advice`` says how to do without a network."""
+def fetch(remote: Remote, folder: Path, progress: bool = True) -> Path:
+    """``folder/name``, fetched unless it is there already."""
     target, part = folder / remote.name, folder / f"{remote.name}.part"
     if target.exists():
         return checked(remote, target)
@@ -55,7 +55,7 @@ def fetch(remote: Remote, folder: Path, advice: str = "", progress: bool = True)
             failures.append(f"{url}: {getattr(error, 'reason', None) or error or type(error).__name__}")
     kept = f"\nWhat has come so far stays in {part}; the same command goes on from there." if part.exists() else ""
     tried = "\n".join(f"  {line}" for line in failures)
-    raise UserError(f"{remote.name} could not be fetched:\n{tried}{kept}\n{_by_hand(remote, target)}{advice}")
+    raise UserError(f"{remote.name} could not be fetched:\n{tried}{kept}\n{_by_hand(remote, target)}")
 
 
 def checked(remote: Remote, path: Path) -> Path:
@@ -118,5 +118,5 @@ def _by_hand(remote: Remote, target: Path) -> str:
     return (
         f"Without a network here, fetch it elsewhere and put it at {target}\n"
         f"  from {' or '.join(remote.urls)}\n"
-        f"  {remote.size:,} bytes, MD5 {remote.md5}\n"
+        f"  {remote.size:,} bytes, MD5 {remote.md5}"
     )

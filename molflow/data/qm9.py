@@ -105,21 +105,25 @@ def edm_split(count: int) -> tuple[np.ndarray, str]:
 
 
 def _inputs(out: Path, archive, uncharacterized, progress: bool) -> tuple[Path, Path | None]:
-    """The archive and the list of the uncharacterized, given, lying there, or fetched."""
-    advice = (
-        "and give the same command again, or name the files where they are:\n"
-        f"  molflow data qm9 --out {out} --from {ARCHIVE.name} --uncharacterized {UNCHARACTERIZED.name}"
-    )
-    if archive is not None and not Path(archive).exists():
-        raise UserError(f"{archive}: no such file")
-    if uncharacterized is None:
-        beside = Path(archive or out).parent / UNCHARACTERIZED.name
-        if archive is None:
-            uncharacterized = fetch(UNCHARACTERIZED, out.parent, advice, progress)
-        elif beside.exists():
-            uncharacterized = beside
-    archive = fetch(ARCHIVE, out.parent, advice, progress) if archive is None else archive
-    return Path(archive), None if uncharacterized is None else Path(uncharacterized)
+    """The archive and the list of the uncharacterized: given, lying beside, or fetched."""
+    if archive is not None:
+        archive = Path(archive)
+        if not archive.exists():
+            raise UserError(f"{archive}: no such file")
+        beside = archive.parent / UNCHARACTERIZED.name
+        return archive, Path(uncharacterized) if uncharacterized else beside if beside.exists() else None
+    found: list[Path] = []
+    failures: list[str] = []
+    for remote in (ARCHIVE,) if uncharacterized else (ARCHIVE, UNCHARACTERIZED):
+        try:
+            found.append(fetch(remote, out.parent, progress))
+        except UserError as error:
+            failures.append(str(error))
+    if failures:
+        names = f"--from {ARCHIVE.name} --uncharacterized {UNCHARACTERIZED.name}"
+        again = f"then give the same command again, or name them where they are: molflow data qm9 --out {out} {names}"
+        raise UserError("\n".join([*failures, again]))
+    return found[0], Path(uncharacterized) if uncharacterized else found[1]
 
 
 def _write_listing(path: Path, unread: list[tuple[str, str]]) -> None:

@@ -116,24 +116,32 @@ class Store:
         """Bond orders that occur; 4 is aromatic."""
         if "bond_orders" in self.meta:
             return json.loads(self.meta["bond_orders"])
-        if "bonds" not in self._arrays:
-            return []
-        return np.flatnonzero(np.bincount(self._arrays["bonds"][:, 2])).tolist()
+        return list(self.bond_counts)
 
     @cached_property
-    def _kinds(self) -> list[tuple[int, int]]:
+    def kind_counts(self) -> dict[tuple[int, int], int]:
+        """{(atomic number, formal charge): atoms}."""
         if "numbers" not in self._arrays:
-            return []
+            return {}
         numbers, charges = self._arrays["numbers"], self._arrays.get("charges")
-        seen = np.zeros(1 << 16, bool)
+        counts = np.zeros(1 << 16, np.int64)
         for low in range(0, len(numbers), _CHUNK):
             part = slice(low, low + _CHUNK)
-            seen[numbers[part].astype(np.intp) * 256 + 128 + (0 if charges is None else charges[part])] = True
-        return [(key // 256, key % 256 - 128) for key in np.flatnonzero(seen).tolist()]
+            keys = numbers[part].astype(np.intp) * 256 + 128 + (0 if charges is None else charges[part])
+            counts += np.bincount(keys, minlength=len(counts))
+        return {(key // 256, key % 256 - 128): int(counts[key]) for key in np.flatnonzero(counts).tolist()}
 
     def kinds(self) -> list[tuple[int, int]]:
         """(atomic number, formal charge) pairs that occur."""
-        return list(self._kinds)
+        return list(self.kind_counts)
+
+    @cached_property
+    def bond_counts(self) -> dict[int, int]:
+        """{bond order: bonds}."""
+        if "bonds" not in self._arrays:
+            return {}
+        counts = np.bincount(self._arrays["bonds"][:, 2])
+        return {order: int(counts[order]) for order in np.flatnonzero(counts).tolist()}
 
     def scale(self, sample: int = 20_000) -> float:
         """Standard deviation of a coordinate of centred training molecules, over at most ``sample`` of them."""

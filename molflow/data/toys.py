@@ -15,8 +15,8 @@ from molflow.data.store import Store, StoreWriter
 from molflow.rng import numpy_generator
 
 
-def crescents(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Two interlocked half circles in the plane, [n, 2]."""
+def moons(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Two interlocked crescents in the plane, half circles of radius 1, [n, 2]."""
     angle, lower = rng.uniform(0, np.pi, n), rng.integers(0, 2, n) == 1
     x = np.where(lower, 1 - np.cos(angle), np.cos(angle)) - 0.5
     y = np.where(lower, 0.5 - np.sin(angle), np.sin(angle)) - 0.25
@@ -67,7 +67,7 @@ def make_toy(
     rng = numpy_generator(seed)
     sizes = Sizes.of([1]).asked(points).sample(n, rng)
     positions = resolve(TOYS[name])(rng, int(sizes.sum()))
-    return _write(path, positions, sizes, f"toy {name}, {points} points, seed {seed}", seed, overwrite)
+    return _write(path, positions, sizes, f"toy {name}, points {points}, seed {seed}", seed, overwrite)
 
 
 def import_clouds(

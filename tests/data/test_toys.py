@@ -7,7 +7,7 @@ import pytest
 
 from molflow.build import UserError, resolve
 from molflow.data import TOYS
-from molflow.data.toys import crescents, gaussians, import_clouds, make_toy, rings, swiss_roll
+from molflow.data.toys import gaussians, import_clouds, make_toy, moons, rings, swiss_roll
 
 
 @pytest.mark.parametrize("name", TOYS)
@@ -31,7 +31,7 @@ def test_the_shapes():
     rng = np.random.default_rng(0)
     radius = np.linalg.norm(rings(rng, 6_000), axis=1)
     assert [int((np.abs(radius - r) < 0.25).sum()) // 500 for r in (1, 2, 3)] == pytest.approx([2, 4, 6], abs=1)
-    x, y = crescents(rng, 6_000).T
+    x, y = moons(rng, 6_000).T
     upper, lower = np.hypot(x + 0.5, y + 0.25), np.hypot(x - 0.5, y - 0.25)  # centres of the two half circles
     assert (np.minimum(np.abs(upper - 1), np.abs(lower - 1)) < 0.25).all()
     assert np.abs(np.linalg.norm(gaussians(rng, 6_000), axis=1) - 2).max() < 1.2
