@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Radial(nn.Module):
-    """exp(-((d - mu_k) / w_k)^2): half of the Gaussians between 0.5 and 2.2 angstrom, where bonds are, half to ``far``."""
+    """exp(-((d - mu_k) / w_k)^2), half of them between 0.5 and 2.2 angstrom, where bonds are, the rest to ``far``."""
 
     def __init__(self, count: int = 16, far: float = 10.0):
         super().__init__()
