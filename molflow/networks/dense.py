@@ -11,11 +11,14 @@ from molflow.networks.layers.inputs import TIME_FEATURES, LabelInputs, time_feat
 from molflow.networks.layers.radial import Radial
 from molflow.networks.network import Hint, Network, Widths
 
+SUM_SCALE = 0.2  # a sum over some twenty neighbours back to the size of one
+STEP_SCALE = 12.0  # angstrom a layer; over the width, since Adam moves a wider sum faster
+
 
 class Dense(Network):
-    """State: atom scalars h [B, N, C], atom vectors v [B, N, K, D], pair features e [B, N, N, P], positions x [B, N, D].
+    """State: atom scalars h [B, N, C] and vectors v [B, N, K, D], pair features e [B, N, N, P], positions x [B, N, D].
 
-    The refined x is the endpoint of the coordinates; heads read labels of atoms from h and of pairs from (e, |x_i - x_j|).
+    The refined x is the endpoint of the coordinates; heads read the labels of atoms from h, of pairs from e and |x_i - x_j|.
     """
 
     def __init__(
@@ -55,12 +58,13 @@ class Dense(Network):
         e = self.embed_pairs(torch.cat([*self.pair_inputs(x, hint), self.radial(d), hinted, known.unsqueeze(-1)], -1))
 
         v = pos.new_zeros(*pos.shape[:2], self.vectors, pos.shape[-1])  # [B, N, K, D]
+        weight = mask.to(pos.dtype)
         if hint:
-            v[:, :, 0] = hint["pos"] - pos
+            v[:, :, 0] = (hint["pos"] - pos) * weight.unsqueeze(-1)
         away = d.new_zeros(mask.shape).masked_fill(~mask, -1e9)[:, None, None]  # no attention to padding, [B, 1, 1, N]
         start = pos
         for layer in self.layers:
-            h, v, e, pos = layer(h, v, e, pos, time, x.pair_mask, away, self.radial)
+            h, v, e, pos = layer(h, v, e, pos, time, weight, away, self.radial)
         moved = (pos - start) * mask.unsqueeze(-1)
         out = {"pos": start + moved - moved.sum(1, keepdim=True) / sizes.clamp(min=1).unsqueeze(-1)}
 
@@ -100,37 +104,42 @@ class Layer(nn.Module):
         nn.init.zeros_(self.update[-1].bias[-vectors:])
 
     def forward(
-        self, h: Tensor, v: Tensor, e: Tensor, pos: Tensor, time: Tensor, pairs: Tensor, away: Tensor, radial: Radial
+        self, h: Tensor, v: Tensor, e: Tensor, pos: Tensor, time: Tensor, mask: Tensor, away: Tensor, radial: Radial
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         B, N, C = h.shape
         P, K, H = self.pair_width, self.vectors, self.heads
         scale, shift = self.time(time).unsqueeze(1).chunk(2, -1)
         normed = self.norm(h) * (1 + scale) + shift
-        u = normalised(v)
-
-        d, r = distances(pos)
-        r = r / (1 + d).unsqueeze(-1)  # [B, N, N, D]
         a, b, values = self.from_atoms(normed).split([P, P, C], -1)
-        dots = sum(u[:, :, None, :, c] * u[:, None, :, :, c] for c in range(u.shape[-1]))
-        features = torch.cat([e, radial(d), r @ u.transpose(-1, -2), dots], -1)
-        z = silu(self.from_pairs(features) + a.unsqueeze(2) + b.unsqueeze(1))  # [B, N, N, P]
+
+        with exact(pos):  # [B, N, N, D], [B, N, N, K] twice
+            u = normalised(v)
+            d, r = distances(pos)
+            r = r * (mask.unsqueeze(1) / (1 + d)).unsqueeze(-1)
+            features = [radial(d), r @ u.transpose(-1, -2), torch.einsum("bikc,bjkc->bijk", u, u)]
+        z = silu(self.from_pairs(torch.cat([e, *features], -1)) + a.unsqueeze(2) + b.unsqueeze(1))  # [B, N, N, P]
         change, logits, along, across, gate = self.to_pairs(z).split([P, H, K, K, 1], -1)
 
         attention = softmax(logits.permute(0, 3, 1, 2) + away, -1)  # [B, H, N, N]
         heard = (attention @ values.view(B, N, H, C // H).transpose(1, 2)).transpose(1, 2).reshape(B, N, C)
-        gate = torch.where(pairs, gate.squeeze(-1).sigmoid(), 0)
-        seen = self.gathered((gate.unsqueeze(2) @ z).squeeze(2)) * 0.2
-        lengths = u.square().sum(-1)  # [B, N, K]
-        update = self.update(torch.cat([normed, heard + seen, lengths], -1))
+        gate = gate.squeeze(-1).sigmoid() * mask.unsqueeze(1)
+        seen = self.gathered((gate.unsqueeze(2) @ z).squeeze(2)) * SUM_SCALE
+        update = self.update(torch.cat([normed, heard + seen, u.square().sum(-1)], -1))
         dh, gates, steps = update.split([C, K, K], -1)
 
-        weight = pairs.unsqueeze(-1) * 0.2
-        pushed = (along * weight).transpose(-1, -2) @ r  # [B, N, K, D]
-        carried = (across * weight).permute(0, 3, 1, 2) @ u.transpose(1, 2)  # [B, K, N, D]
-        mixed = self.mix(u.transpose(-1, -2)).transpose(-1, -2)
-        v = v + pushed + carried.transpose(1, 2) + gates.unsqueeze(-1) * mixed
-        pos = pos + (12 / self.width) * (steps.unsqueeze(2) @ normalised(v)).squeeze(2)  # Adam moves wide sums faster
+        with exact(pos):
+            pushed = along.to(pos.dtype).transpose(-1, -2) @ r  # [B, N, K, D]
+            carried = torch.einsum("bijk,bjkc->bikc", across.to(pos.dtype), u)
+            mixed = gates.to(pos.dtype).unsqueeze(-1) * torch.einsum("lk,bikc->bilc", self.mix.weight, u)
+            v = (v + SUM_SCALE * (pushed + carried) + mixed) * mask[..., None, None]
+            move = (steps.to(pos.dtype).unsqueeze(-1) * normalised(v)).sum(2)
+            pos = pos + STEP_SCALE / self.width * move
         return h + dh, v, e + change, pos
+
+
+def exact(pos: Tensor) -> torch.autocast:
+    """Geometry keeps the precision of the coordinates, whatever the matrix products of features use."""
+    return torch.autocast(pos.device.type, enabled=False)
 
 
 def normalised(v: Tensor) -> Tensor:
