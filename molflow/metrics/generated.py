@@ -1,0 +1,75 @@
+"""The molecules as RDKit reads them from the bonds and charges given, no hydrogen added."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from molflow.chem.molecule import build_mol
+from molflow.metrics.graph import fragments
+from molflow.metrics.reading import largest_fragments, radical_atoms, rows, sanitise
+
+if TYPE_CHECKING:
+    from rdkit.Chem import RWMol
+
+    from molflow.metrics.molecules import Molecules
+
+
+class Generated:
+    """One reading of each molecule that passed the gate; ``mols[k]`` is None where it did not sanitise.
+
+    SMILES are of the largest fragment (hydrogens counted; the first of several as large), without hydrogens and stereo.
+    """
+
+    def __init__(self, molecules: Molecules):
+        from rdkit import Chem, rdBase
+
+        count = len(molecules)
+        self.mols: list[RWMol | None] = [None] * count
+        self.problems = [""] * count  # why it did not sanitise
+        self.smiles = [""] * count
+        self.identities = [""] * count  # as the SMILES, but the same whichever of several largest fragments comes first
+        self.pieces = fragments(molecules, molecules.bonds, molecules.bond_owner)  # [M]
+        self.radicals = np.zeros(count, bool)  # an atom has unpaired electrons, [M]
+        self.rewritten = np.zeros(count, bool)  # sanitising changed a bond order, [M]
+        self.sound = np.zeros(count, np.int64)  # atoms without radical, chemistry problem or rewritten bond, [M]
+        bare = Chem.RemoveHsParameters()
+        with rdBase.BlockLogs():
+            for k, (numbers, charges, bonds) in enumerate(rows(molecules)):
+                if molecules.faults[k] not in ("", "overlap"):
+                    continue
+                mol = build_mol(numbers, charges, bonds)
+                before = Chem.GetAdjacencyMatrix(mol, useBO=True) if mol is not None else None
+                self.problems[k] = sanitise(mol)
+                if mol is None or self.problems[k]:
+                    self.sound[k] = len(numbers) - len(_unsound(numbers, charges, bonds))
+                    continue
+                after = Chem.GetAdjacencyMatrix(mol, useBO=True, force=True)
+                changed = ((after != before) & (after != 1.5)).any(1)  # to aromatic: the same bond in other words
+                radicals = radical_atoms(mol)
+                self.mols[k], self.radicals[k], self.rewritten[k] = mol, bool(radicals), changed.any()
+                self.sound[k] = len(numbers) - len({*radicals, *np.flatnonzero(changed).tolist()})
+                parts = [mol] if self.pieces[k] == 1 else largest_fragments(mol)
+                texts = [
+                    Chem.MolToSmiles(Chem.RemoveHs(part, bare, sanitize=False), isomericSmiles=False) for part in parts
+                ]
+                self.smiles[k], self.identities[k] = texts[0], min(texts)
+
+
+def _unsound(numbers: list[int], charges: list[int], bonds: list[list[int]]) -> set[int]:
+    """Atoms that stop a molecule from sanitising, or that are radicals."""
+    from rdkit import Chem
+
+    mol = build_mol(numbers, charges, bonds)
+    if mol is None:
+        return set(range(len(numbers)))
+    bad: set[int] = set()
+    for problem in Chem.DetectChemistryProblems(mol):
+        if problem.GetType() == "AtomValenceException":
+            bad.add(problem.GetAtomIdx())
+        else:  # which atoms of a ring system RDKit names depends on their order: take all that are aromatic
+            bad |= {atom for i, j, order in bonds if order == 4 for atom in (i, j)}
+    mol.UpdatePropertyCache(strict=False)
+    Chem.AssignRadicals(mol)
+    return bad | set(radical_atoms(mol))

@@ -1,0 +1,135 @@
+"""RDKit molecules, batches, records and arrays -> ``Molecules``: copied as they are, nothing mended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from molflow.build import UserError
+from molflow.metrics.molecules import AROMATIC, OTHER, Molecules, offsets_of
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+    from molflow.batch import Batch
+    from molflow.chem.read_arrays import Arrays
+    from molflow.chem.record import Record
+
+
+def of_mols(
+    mols: Sequence[Mol | None], reasons: Sequence[str] | None = None, has_bonds: Sequence[bool] | None = None
+) -> Molecules:
+    """From RDKit molecules, sanitised or not, by their first conformer; None is failed, for the reason beside it."""
+    pieces = [_read(mol) for mol in mols]
+    bonded = [bool(piece[3]) for piece in pieces] if has_bonds is None else has_bonds
+    return Molecules(
+        offsets=offsets_of([len(piece[0]) for piece in pieces]),
+        numbers=np.array([z for piece in pieces for z in piece[0]], np.int64),
+        charges=np.array([q for piece in pieces for q in piece[1]], np.int64),
+        pos=np.concatenate([np.zeros((0, 3)), *(piece[2] for piece in pieces)]),
+        bond_offsets=offsets_of([len(piece[3]) for piece in pieces]),
+        bonds=np.array([bond for piece in pieces for bond in piece[3]], np.int64).reshape(-1, 3),
+        has_pos=np.array([mol is not None and mol.GetNumConformers() > 0 for mol in mols], bool),
+        has_bonds=np.array(bonded, bool),
+        hidden_h=np.array([piece[4] for piece in pieces], bool),
+        unread={k: (reasons[k] if reasons else "failed") for k, mol in enumerate(mols) if mol is None},
+    )
+
+
+def of_records(records: Sequence[Record]) -> Molecules:
+    """From the records of a file; one without a molecule keeps the reader's reason."""
+    return of_mols(
+        [r.mol for r in records], [r.reason or "unreadable" for r in records], [r.has_bonds for r in records]
+    )
+
+
+def of_batch(batch: Batch) -> Molecules:
+    """From a batch that speaks chemistry: atomic numbers, formal charges, bond orders."""
+    if batch.atom is None:
+        raise UserError("these points carry no elements: they are no molecules to score")
+    for name, axes in (("atom", 2), ("charge", 2), ("bond", 3)):
+        value = getattr(batch, name)
+        if value is not None and (value.is_floating_point() or value.ndim != axes):
+            raise UserError(f"{name} holds distributions over classes: Vocabulary.decode makes labels of them")
+    if batch.pos.shape[-1] > 3:
+        raise UserError(f"molecules live in at most 3 dimensions, not {batch.pos.shape[-1]}")
+    batch = batch.to("cpu")
+    mask = batch.mask.numpy()
+    sizes = mask.sum(1)
+    pos = np.zeros((int(sizes.sum()), 3))
+    pos[:, : batch.pos.shape[-1]] = batch.pos.detach().numpy()[mask]
+    charges = batch.charge.numpy()[mask] if batch.charge is not None else np.zeros(len(pos))
+    bonds, counts = np.zeros((0, 3), np.int64), np.zeros(len(mask), np.int64)
+    if batch.bond is not None:
+        orders = np.triu(batch.bond.numpy(), 1) * (mask[:, :, None] & mask[:, None, :])
+        owner, i, j = np.nonzero(orders)
+        place = np.cumsum(mask, 1) - 1  # of an atom in its molecule, wherever the padding lies
+        order = orders[owner, i, j]
+        order = np.where((order >= 1) & (order <= AROMATIC), order, OTHER)
+        bonds = np.stack([place[owner, i], place[owner, j], order], 1)
+        counts = np.bincount(owner, minlength=len(mask))
+    return Molecules(
+        offsets=offsets_of(sizes),
+        numbers=batch.atom.numpy()[mask].astype(np.int64),  # type: ignore[union-attr]
+        charges=charges.astype(np.int64),
+        pos=pos,
+        bond_offsets=offsets_of(counts),
+        bonds=bonds,
+        has_pos=np.ones(len(mask), bool),
+        has_bonds=np.full(len(mask), batch.bond is not None),
+        hidden_h=np.zeros(len(mask), bool),
+    )
+
+
+def of_arrays(arrays: Arrays, low: int, high: int) -> Molecules:
+    """Molecules low .. high - 1 of an npz file; one whose bonds name atoms that it lacks is unreadable."""
+    count = high - low
+    atoms = slice(arrays.offsets[low], arrays.offsets[high])
+    sizes = np.diff(arrays.offsets[low : high + 1]).astype(np.int64)
+    charges = np.zeros(int(sizes.sum())) if arrays.charges is None else arrays.charges[atoms]
+    bonds, counts = np.zeros((0, 3), np.int64), np.zeros(count, np.int64)
+    if arrays.bonds is not None and arrays.bond_offsets is not None:
+        bonds = arrays.bonds[arrays.bond_offsets[low] : arrays.bond_offsets[high]].astype(np.int64)
+        counts = np.diff(arrays.bond_offsets[low : high + 1]).astype(np.int64)
+    owner = np.repeat(np.arange(count), counts)
+    bonds[:, :2].sort(axis=1)
+    astray = (bonds[:, 0] < 0) | (bonds[:, 0] == bonds[:, 1]) | (bonds[:, 1] >= sizes[owner])
+    bonds[(bonds[:, 2] < 1) | (bonds[:, 2] > AROMATIC), 2] = OTHER
+    molecules = Molecules(
+        offsets=offsets_of(sizes),
+        numbers=arrays.numbers[atoms].astype(np.int64),
+        charges=charges.astype(np.int64),
+        pos=arrays.positions[atoms].astype(np.float64),
+        bond_offsets=offsets_of(counts),
+        bonds=bonds,
+        has_pos=np.ones(count, bool),
+        has_bonds=np.full(count, arrays.bonds is not None),
+        hidden_h=np.zeros(count, bool),
+    )
+    return molecules.without(np.unique(owner[astray]).tolist(), "unreadable")
+
+
+def _read(mol: Mol | None) -> tuple[list[int], list[int], np.ndarray, list[tuple[int, int, int]], bool]:
+    """Numbers, charges, positions, bonds, and whether it counts hydrogens that are not atoms."""
+    if mol is None:
+        return [], [], np.zeros((0, 3)), [], False
+    orders, atoms, bonds = _orders(), list(mol.GetAtoms()), []
+    for bond in mol.GetBonds():
+        i, j = sorted((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()))
+        bonds.append((i, j, orders.get(bond.GetBondType(), OTHER)))
+    pos = mol.GetConformer().GetPositions() if mol.GetNumConformers() else np.zeros((len(atoms), 3))
+    if mol.NeedsUpdatePropertyCache():
+        hidden = any(atom.GetNumExplicitHs() for atom in atoms)
+    else:
+        hidden = mol.GetNumAtoms(onlyExplicit=False) > len(atoms)
+    return [atom.GetAtomicNum() for atom in atoms], [atom.GetFormalCharge() for atom in atoms], pos, bonds, hidden
+
+
+@cache
+def _orders() -> dict:
+    from rdkit.Chem import BondType
+
+    return {BondType.SINGLE: 1, BondType.DOUBLE: 2, BondType.TRIPLE: 3, BondType.AROMATIC: AROMATIC}

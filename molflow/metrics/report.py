@@ -1,0 +1,119 @@
+"""The score of a set of molecules: figures by name, as a dictionary for machines and a table for people."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from molflow.metrics.keys import KeySet
+from molflow.metrics.protocol import Protocol
+from molflow.metrics.rate import Rate
+from molflow.metrics.rows import Spool
+from molflow.metrics.shard import Shard, protocol
+from molflow.metrics.subset import Subset
+
+
+class Scored:
+    """What one protocol found: its rates as attributes, ``report["edm"].molecule_stable.value``."""
+
+    def __init__(self, rates: Mapping[str, Rate], failures: Mapping[str, int], inapplicable: str = ""):
+        self.rates, self.failures, self.inapplicable = dict(rates), dict(failures), inapplicable
+
+    def __getattr__(self, name: str) -> Rate:
+        if name.startswith("_") or name not in self.__dict__.get("rates", {}):
+            raise AttributeError(f"no rate {name!r}; there are {', '.join(self.__dict__.get('rates', {}))}")
+        return self.rates[name]
+
+    def __repr__(self) -> str:
+        if self.inapplicable:
+            return f"Scored(not applicable: {self.inapplicable})"
+        return f"Scored({', '.join(f'{name}={rate}' for name, rate in self.rates.items())})"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a score found. ``a + b`` is the report of both inputs together, uniqueness and novelty included."""
+
+    shard: Shard
+    seed: int
+    asked: Collection[str]  # protocols to show even where they do not apply
+    training: Mapping[str, KeySet | str] = field(default_factory=dict)  # by protocol: keys, or why there are none
+    inputs: tuple[dict[str, Any], ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    measure: Callable[[Subset], dict[str, Any]] = lambda sample: {}  # sections beyond the protocols, from the sample
+    spool: Spool | None = None
+    measured: dict[str, Any] = field(init=False)  # by section: descriptors, distributions, energy, ...
+
+    def __post_init__(self):
+        object.__setattr__(self, "measured", self.measure(self.shard.sample))
+
+    @property
+    def n(self) -> int:
+        """Molecules in the input, failed ones included."""
+        return self.shard.inventory.n
+
+    @property
+    def protocols(self) -> dict[str, Scored]:
+        """What each protocol found; those that were not asked for and do not apply are left out."""
+        found = {name: self._scored(protocol(name)) for name in self.shard.tallies}
+        return {name: scored for name, scored in found.items() if name in self.asked or not scored.inapplicable}
+
+    def _scored(self, judge: Protocol) -> Scored:
+        why = judge.inapplicable(self.shard.inventory)
+        if why:
+            return Scored({}, {}, why)
+        tally = self.shard.tallies[judge.name]
+        rates = judge.rates(tally, self.training.get(judge.name, "no reference was given"))
+        return Scored(rates, dict(tally.failures.most_common()))
+
+    def __getitem__(self, name: str) -> Scored:
+        found = self.protocols
+        if name not in found:
+            raise KeyError(f"no protocol {name!r} in this report; there are {', '.join(found) or 'none'}")
+        return found[name]
+
+    @property
+    def warnings(self) -> list[str]:
+        return self.shard.inventory.warnings()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and texts, as ``--json`` writes them."""
+        protocols, failures = {}, {}
+        for name, scored in self.protocols.items():
+            if scored.inapplicable:
+                protocols[name] = {"not_applicable": scored.inapplicable}
+            else:
+                protocols[name] = {metric: rate.to_dict() for metric, rate in scored.rates.items()}
+                failures[name] = scored.failures
+        sections = {"distributions": {}, "energy": {}} | self.measured
+        return {
+            "n": self.n,
+            "protocols": protocols,
+            "failures": failures,
+            **sections,
+            "warnings": self.warnings,
+            "versions": dict(self.versions),
+            "seed": self.seed,
+            "input": list(self.inputs),
+        }
+
+    def table(self) -> str:
+        """A table that fits a terminal."""
+        from molflow.metrics.table import table
+
+        return table(self)
+
+    def per_molecule(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
+        """A row for each molecule and protocol, written to a ``.csv`` or ``.parquet`` file."""
+        if self.spool is None:
+            raise ValueError("the rows were not kept: score(..., rows=True) keeps them")
+        self.spool.write(path, set(self.protocols), overwrite)
+
+    def __add__(self, other: Report) -> Report:
+        same = self.seed == other.seed and self.shard.sample.size == other.shard.sample.size
+        if not same or list(self.shard.tallies) != list(other.shard.tallies):
+            raise ValueError("reports add up where seed, protocols and subset are the same")
+        rest = (self.versions, self.measure)
+        return Report(self.shard + other.shard, self.seed, self.asked, self.training, self.inputs + other.inputs, *rest)

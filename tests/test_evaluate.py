@@ -1,0 +1,142 @@
+"""score(): from molecules of any kind to a report, whatever the order, the shards and the workers."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+from rdkit import Chem
+from rdkit.Chem import AllChem
+
+from molflow import score
+from molflow.build import UserError
+from molflow.chem.io import open_writer
+from molflow.chem.rdkit import from_rdkit
+from molflow.cli import main
+from molflow.data.store import StoreWriter
+from molflow.metrics.rate import Rate
+
+SMILES = ["CO", "CCO", "CC=O", "c1ccccc1", "CC#N", "O=C=O", "C[NH3+]", "CC(=O)[O-]", "CN", "CCO"]
+
+
+def embedded(smiles: str) -> Chem.Mol:
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    AllChem.EmbedMolecule(mol, randomSeed=7)
+    AllChem.MMFFOptimizeMolecule(mol)
+    return mol
+
+
+@pytest.fixture(scope="module")
+def mols() -> list[Chem.Mol]:
+    return [embedded(smiles) for smiles in SMILES]
+
+
+@pytest.fixture(scope="module")
+def sdf(mols, tmp_path_factory):
+    path = tmp_path_factory.mktemp("score") / "molecules.sdf"
+    with open_writer(path) as out:
+        out.write(mols)
+    return path
+
+
+def test_every_rate_has_its_count_and_its_denominator(mols):
+    report = score([*mols, None])
+    strict = report["strict"]
+    assert report.n == 11
+    assert (strict.valid.count, strict.valid.of) == (10, 11)
+    assert (strict.unique.count, strict.unique.of) == (9, 10)
+    assert (strict.valid_unique.count, strict.valid_unique.of) == (9, 11)
+    assert strict.failures == {"failed": 1}
+    assert strict.valid.value == pytest.approx(10 / 11)
+    assert strict.valid.ci95 == pytest.approx((0.6226, 0.9838), abs=1e-4)  # Wilson's formula, by hand
+
+
+def test_a_batch_a_list_and_a_file_are_scored_alike(mols, sdf):
+    ours, batch, file = score(mols), score(from_rdkit(mols)), score(sdf)
+    for name in ("edm", "strict"):
+        assert ours[name].rates == batch[name].rates == file[name].rates
+
+
+def test_shards_add_up_to_the_whole(mols):
+    whole = score(mols)
+    parts = score(mols[:3]) + score(mols[3:9]) + score(mols[9:])
+    assert parts.to_dict()["protocols"] == whole.to_dict()["protocols"]
+    assert parts.to_dict()["failures"] == whole.to_dict()["failures"]
+
+
+def test_workers_change_nothing(mols, monkeypatch):
+    monkeypatch.setattr("molflow.evaluate.BLOCK", 3)
+    assert score(mols, workers=2).to_dict() == score(mols).to_dict()
+
+
+def test_novelty_is_against_the_training_molecules_alone(mols, tmp_path):
+    with StoreWriter(tmp_path / "train.safetensors", source="test") as out:
+        for k, mol in enumerate(mols):
+            numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
+            charges = [atom.GetFormalCharge() for atom in mol.GetAtoms()]
+            kekule = Chem.Mol(mol)
+            Chem.Kekulize(kekule, clearAromaticFlags=True)
+            bonds = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx(), int(b.GetBondType())) for b in kekule.GetBonds()]
+            out.add(numbers, mol.GetConformer().GetPositions(), charges, bonds, split=0 if k < 4 else 2)
+    report = score(mols, reference=tmp_path / "train.safetensors")
+    novel = report["strict"].novel
+    assert (novel.count, novel.of) == (
+        5,
+        9,
+    )  # CCO is seen twice, and trained on; 4 of 9 distinct are in the training set
+    assert score(mols)["strict"].novel.note
+
+
+def test_the_command_writes_table_json_and_rows(sdf, tmp_path, capsys):
+    out, rows = tmp_path / "report.json", tmp_path / "rows.csv"
+    command = ["score", str(sdf), "--protocol", "edm,strict", "--json", str(out), "--per-molecule", str(rows)]
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    assert "10 molecules" in shown and max(map(len, shown.splitlines())) <= 80
+    report = json.loads(out.read_text())
+    assert report["n"] == 10 and report["seed"] == 0
+    assert report["protocols"]["strict"]["valid"] == {
+        **{"count": 10, "of": 10, "value": 1.0},
+        "ci95": [pytest.approx(0.7225, abs=1e-4), 1.0],
+    }
+    assert report["input"][0]["checksum"].startswith("sha256:") and report["versions"]["rdkit"]
+    table = list(csv.DictReader(rows.open()))
+    assert len(table) == 20
+    assert table[1] | {"file": ""} == {
+        **{"index": "0", "file": "", "record": "0", "protocol": "strict", "atoms": "6", "stable_atoms": "6"},
+        **{"stable": "True", "valid": "True", "connected": "True", "reason": "", "smiles": "CO"},
+    }
+    assert main(command) == 2
+    assert "exists" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["absent.sdf"], "no such file"),
+        (["absent*.sdf"], "no file has such a name"),
+        (["{sdf}", "--protocol", "edn"], "did you mean 'edm'"),
+        (["{sdf}", "--workers", "-1"], "workers must be 0"),
+        (["{sdf}", "--json", "absent/report.json"], "there is no folder"),
+        (["{sdf}", "--per-molecule", "rows.txt"], "written as .csv or .parquet"),
+        (["{sdf}", "--reference", "absent.safetensors"], "no such file"),
+    ],
+)
+def test_mistakes_are_explained(sdf, capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(["score", *(argument.format(sdf=sdf) for argument in arguments)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_unknown_protocol_lists_the_choices(mols):
+    with pytest.raises(UserError, match="choose from edm, edm_geom"):
+        score(mols, protocols=["validity"])
+
+
+def test_nothing_of_nothing_is_finite():
+    report = score([])
+    assert report.n == 0
+    assert report["edm"].valid == Rate(0, 0)
+    json.dumps(report.to_dict(), allow_nan=False)
