@@ -1,0 +1,211 @@
+"""What every path must do: docs/design.md, the contract of paths."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.nn.functional import one_hot
+
+from molflow.paths import PATHS
+from molflow.rng import Rng
+
+B, N, STATES = 6, 7, 5
+SURE = 60.0  # a logit whose softmax is 1 to the last bit of float64
+
+
+def endpoints(kind):
+    """x0 and x1 of one kind of field, and the prediction of a network that knows x1."""
+    random = torch.Generator().manual_seed(0)
+    if kind == "coordinates":
+        x0, x1 = torch.randn(2, B, N, 3, generator=random, dtype=torch.float64)
+        return SimpleNamespace(kind=kind, x0=x0, x1=x1, oracle=x1)
+    x1 = torch.randint(STATES, (B, N), generator=random)
+    oracle = SURE * one_hot(x1, STATES).double()
+    if kind == "labels":
+        return SimpleNamespace(kind=kind, x0=torch.randint(STATES, (B, N), generator=random), x1=x1, oracle=oracle)
+    x0 = torch.randn(B, N, STATES, generator=random, dtype=torch.float64)
+    return SimpleNamespace(kind=kind, x0=x0, x1=x1, oracle=oracle)
+
+
+KINDS = ("coordinates", "labels", "channels")
+
+
+@pytest.fixture(params=sorted(PATHS))
+def path(request, make):
+    return make.member("path", PATHS, request.param, states=STATES)
+
+
+@pytest.fixture
+def ends(path):
+    """The endpoints that this path joins: of the kinds of field, the one it starts at."""
+    for kind in KINDS:
+        ends = endpoints(kind)
+        if kind == "coordinates" and hasattr(path, "states"):  # a path that is told of states joins labels
+            continue
+        try:
+            start = path.sample(ends.x0, ends.x1, torch.zeros(B).double(), rng())
+        except (RuntimeError, TypeError, ValueError):
+            continue
+        if start.shape == ends.x0.shape and start.dtype == ends.x0.dtype:
+            return ends
+    pytest.fail(f"{type(path).__name__} starts at none of {', '.join(KINDS)}: sample(x0, x1, t=0) must be x0")
+
+
+def rng(seed=0, n=B):
+    return Rng.of(seed, n)
+
+
+def times(value):
+    return torch.full((B,), value, dtype=torch.float64)
+
+
+def corner(ends):
+    """x1 as the state that a path ends in."""
+    return one_hot(ends.x1, STATES).double() if ends.kind == "channels" else ends.x1
+
+
+def test_starts_at_x0_and_ends_at_x1(path, ends):
+    start, end = (path.sample(ends.x0, ends.x1, times(t), rng()) for t in (0.0, 1.0))
+    torch.testing.assert_close(start, ends.x0, atol=1e-9, rtol=0)
+    torch.testing.assert_close(end, corner(ends), atol=1e-9, rtol=0)
+
+
+def test_one_time_for_all_is_the_same_as_a_time_each(path, ends):
+    x = path.sample(ends.x0, ends.x1, times(0.3), rng())
+    torch.testing.assert_close(path.sample(ends.x0, ends.x1, 0.3, rng()), x)
+    torch.testing.assert_close(path.velocity(ends.oracle, x, 0.3), path.velocity(ends.oracle, x, times(0.3)))
+
+
+@pytest.mark.parametrize("t", [0.1, 0.5, 0.9])
+def test_velocity_is_the_derivative_of_the_path_at_the_oracle(path, ends, t):
+    if ends.kind == "labels":
+        return  # a jump has rates instead
+    h = 1e-5
+    before, x, after = (path.sample(ends.x0, ends.x1, times(s), rng()) for s in (t - h, t, t + h))
+    torch.testing.assert_close(path.velocity(ends.oracle, x, times(t)), (after - before) / (2 * h), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.4, 0.95])
+def test_the_oracle_arrives_from_anywhere_on_the_way(path, ends, t):
+    x = path.sample(ends.x0, ends.x1, times(t), rng())
+    end = path.advance(x, path.velocity(ends.oracle, x, t), t, 1.0, rng(1))
+    torch.testing.assert_close(end, corner(ends), atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.3, 0.99])
+def test_the_loss_is_least_at_the_expected_endpoint(path, ends, t):
+    """Of two endpoints, one twice as likely, no prediction does better than their expectation."""
+    other = ends.x1.roll(1, 0)
+    if ends.kind == "coordinates":
+        best = (2 * ends.x1 + other) / 3
+    else:
+        best = ((2 * one_hot(ends.x1, STATES) + one_hot(other, STATES)) / 3).double().clamp(min=1e-12).log()
+
+    def loss(pred):
+        return (2 * path.loss(pred, ends.x1, times(t)) + path.loss(pred, other, times(t))) / 3
+
+    least = loss(best)
+    assert least.shape == (B, N)
+    random = torch.Generator().manual_seed(1)
+    for size in (0.03, 0.3, 3.0):
+        worse = loss(best + size * torch.randn(best.shape, generator=random, dtype=torch.float64))
+        assert (worse >= least - 1e-9).all()
+        assert worse.mean() > least.mean()
+
+
+def test_the_loss_of_an_oracle_is_the_minimum_and_finite_at_both_ends(path, ends):
+    for t in (0.0, 0.5, 1.0):
+        least = path.loss(ends.oracle, ends.x1, times(t))
+        wrong = path.loss(ends.oracle.roll(1, 1), ends.x1, times(t))
+        assert least.isfinite().all()
+        assert wrong.isfinite().all()
+        assert (least <= 1e-9).all()
+        assert wrong.sum() > least.sum()
+
+
+def test_an_endpoint_is_a_position_or_a_distribution(path, ends):
+    pred = torch.randn(ends.oracle.shape, dtype=torch.float64)
+    end = path.endpoint(pred)
+    assert end.shape == pred.shape
+    if ends.kind != "coordinates":
+        assert (end >= 0).all()
+        torch.testing.assert_close(end.sum(-1), torch.ones(B, N, dtype=torch.float64))
+
+
+def test_the_rates_of_labels_sum_to_zero_and_leave_no_state_below_zero(path, ends):
+    if ends.kind != "labels":
+        return
+    pred = torch.randn(B, N, STATES, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    rates = path.velocity(pred, ends.x0, 0.3)
+    assert rates.shape == (B, N, STATES)
+    assert rates.sum(-1).abs().max() < 1e-12
+    elsewhere = rates.masked_fill(one_hot(ends.x0, STATES).bool(), 0)
+    assert (elsewhere >= 0).all()
+    assert (rates.gather(-1, ends.x0[..., None]) <= 0).all()
+
+
+def test_labels_stay_labels(path, ends):
+    if ends.kind != "labels":
+        return
+    x, random = ends.x0, torch.Generator().manual_seed(2)
+    grid = [0.0, 0.4, 0.5, 0.9, 0.999, 1.0]
+    for k, (t, s) in enumerate(pairwise(grid)):
+        pred = 3 * torch.randn(B, N, STATES, dtype=torch.float64, generator=random)
+        x = path.advance(x, path.velocity(pred, x, t), t, s, rng(k))
+        assert x.dtype == ends.x1.dtype
+        assert int(x.min()) >= 0
+        assert int(x.max()) < STATES
+
+
+@pytest.mark.parametrize("hidden", [False, True], ids=["uniform", "masked"])
+def test_a_state_hidden_at_the_start_is_never_predicted(make, hidden, path, ends):
+    if ends.kind != "labels":
+        return
+    states = STATES + hidden
+    path = type(path)(states)
+    x0 = torch.full((B, N), STATES) if hidden else ends.x0
+    pred = torch.randn(B, N, STATES, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    rates = path.velocity(pred, x0, 0.2)
+    assert rates.shape[-1] == states
+    end = path.advance(x0, rates, 0.2, 1.0, rng())
+    assert int(end.max()) < STATES
+
+
+def test_advancing_by_chance_gives_the_law_of_the_path(path, ends):
+    """Simulated with the oracle's rates, labels are x1 as often as in sample(), within 5 standard errors."""
+    if ends.kind != "labels":
+        return
+    many = 4000
+    x0, x1 = torch.zeros(many, 5, dtype=torch.long), torch.full((many, 5), 3)
+    oracle = SURE * one_hot(x1, STATES).double()
+    x = x0
+    grid = [0.0, 0.15, 0.35, 0.4, 0.8]
+    for k, (t, s) in enumerate(pairwise(grid)):
+        x = path.advance(x, path.velocity(oracle, x, t), t, s, rng(k + 1, many))
+        direct = path.sample(x0, x1, s, rng(100 + k, many))
+        a, b = (x == 3).double().mean(), (direct == 3).double().mean()
+        z = (a - b) / (2 * a * (1 - a) / x.numel()) ** 0.5
+        assert abs(z) < 5, f"at t = {s}: {a:.4f} simulated, {b:.4f} by the path"
+        assert ((x == 0) | (x == 3)).all()
+
+
+def test_without_chance_only_what_is_deterministic_moves(path, ends):
+    x = path.sample(ends.x0, ends.x1, times(0.2), rng())
+    v = path.velocity(ends.oracle, x, 0.2)
+    moved = path.advance(x, v, 0.2, 0.6, None)
+    if ends.kind == "labels":
+        assert torch.equal(moved, x)
+    else:
+        torch.testing.assert_close(moved, path.advance(x, v, 0.2, 0.6, None))
+        assert not torch.equal(moved, x)
+
+
+def test_same_stream_same_state_alone_and_in_a_batch(path, ends):
+    x = path.sample(ends.x0, ends.x1, times(0.5), rng())
+    torch.testing.assert_close(path.sample(ends.x0, ends.x1, times(0.5), rng()), x, rtol=0, atol=0)
+    for b in range(B):
+        alone = path.sample(ends.x0[b : b + 1, :3], ends.x1[b : b + 1, :3], times(0.5)[:1], Rng(0, torch.tensor([b])))
+        torch.testing.assert_close(alone[0], x[b, :3], rtol=0, atol=0)
