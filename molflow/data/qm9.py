@@ -82,9 +82,12 @@ def make_qm9(
             why = f"; {unread[0][0]}: {unread[0][1]}" if unread else f" (such as {files.name(1)})"
             raise UserError(f"{archive} holds no molecule of QM9 that can be read{why}")
         splits, how = edm_split(len(files.kept))
-        writer.set_splits(splits[np.searchsorted(np.sort(files.kept), written)])
+        splits = splits[np.searchsorted(np.sort(files.kept), written)]
+        writer.set_splits(splits)
     listing = out.with_suffix(".unread.txt")
     _write_listing(listing, unread)
+    counts = " / ".join(f"{count:,}" for count in np.bincount(splits, minlength=3))
+    how = f"{counts} train / validation / test, {how}"
     return Summary(len(written), files.excluded if listed else None, unread, listing, how)
 
 
@@ -94,14 +97,14 @@ def edm_split(count: int) -> tuple[np.ndarray, str]:
     EDM's (Hoogeboom et al. 2022) is numpy's permutation of all 130,831 with seed 0; fewer are split in its proportions.
     """
     train, _, test = sizes = _SPLIT
-    how = "EDM's"
+    how = "by EDM's split of the whole set, 100,000 / 17,748 / 13,083"
     if count != CHARACTERIZED:
         train, test = round(count * train / CHARACTERIZED), round(count * test / CHARACTERIZED)
         sizes = (train, count - train - test, test)
-        how = f"in EDM's proportions, as there are {count:,} molecules and not the {CHARACTERIZED:,} it is defined for"
+        how = f"in EDM's proportions; its own split is of {CHARACTERIZED:,} molecules, and here are {count:,}"
     out = np.empty(count, np.uint8)
     out[np.random.RandomState(0).permutation(count)] = np.repeat([0, 1, 2], sizes)
-    return out, f"{' / '.join(f'{size:,}' for size in sizes)} train / validation / test, {how}"
+    return out, how
 
 
 def _inputs(out: Path, archive, uncharacterized, progress: bool) -> tuple[Path, Path | None]:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from molflow.build import UserError
+from molflow.chem.elements import SYMBOL
 from molflow.data import qm9
 from molflow.data.qm9 import edm_split, make_qm9
-from molflow.data.qm9_raw import UNITS, parse, read_uncharacterized
+from molflow.data.qm9_raw import UNITS, Molecule, parse, read, read_uncharacterized
 from molflow.data.store import Store
 
 _PROPS = (
@@ -74,7 +75,7 @@ def test_an_archive_end_to_end(raw_qm9, tmp_path, workers):
     benzene = store.batch([10])
     assert sorted(benzene.bond[0, :6, :6].sum(1).tolist()) == [3] * 6  # Kekule: one single and one double bond an atom
     assert (7, 1) in store.kinds() and (8, -1) in store.kinds()
-    assert np.bincount(store.split, minlength=3).sum() == 13 and "not the 130,831" in summary.split
+    assert np.bincount(store.split).tolist() == [9, 3, 1] and summary.split.startswith("9 / 3 / 1 train")
 
 
 def test_the_same_archive_gives_the_same_bytes(raw_qm9, tmp_path):
@@ -100,10 +101,10 @@ def test_without_the_list_all_are_kept_and_that_is_said(raw_qm9, tmp_path):
 
 def test_edms_split_is_reproduced():
     split, how = edm_split(130_831)
-    assert np.bincount(split).tolist() == [100_000, 17_748, 13_083] and how.endswith("EDM's")
+    assert np.bincount(split).tolist() == [100_000, 17_748, 13_083] and how.startswith("by EDM's split")
     assert hashlib.sha256(split.tobytes()).hexdigest()[:16] == "2fc53e294a803c1b"
     fewer, how = edm_split(1_000)
-    assert np.bincount(fewer).tolist() == [764, 136, 100] and "1,000 molecules" in how
+    assert np.bincount(fewer).tolist() == [764, 136, 100] and "here are 1,000" in how
 
 
 @pytest.mark.data
@@ -162,3 +163,19 @@ def test_an_existing_output_is_kept_and_nothing_is_fetched(raw_qm9, tmp_path):
     shutil.copy(raw_qm9.archive, out)
     with pytest.raises(UserError, match="--overwrite"):
         make_qm9(out)
+
+
+@pytest.mark.data
+def test_published_geometries_give_the_published_smiles(large_data):
+    with np.load(large_data / "qm9_hcno_dft.npz") as data:
+        offsets, numbers, positions, smiles = (data[name] for name in ("offsets", "numbers", "positions", "smiles"))
+    chosen = np.random.default_rng(0).choice(len(smiles), 300, replace=False)
+    for k in chosen:
+        atoms = slice(offsets[k], offsets[k + 1])
+        rows = [
+            "\t".join([SYMBOL[z], *(f"{x:.10f}" for x in xyz), "0."])
+            for z, xyz in zip(numbers[atoms], positions[atoms])
+        ]
+        text = "\n".join([str(len(rows)), f"gdb {k + 1}\t" + "\t".join(["1.0"] * 15), *rows, "1.0"])
+        found = read(text)
+        assert isinstance(found, Molecule) and found.smiles == smiles[k].decode()
