@@ -1,8 +1,8 @@
 """Random numbers as a pure function of (seed, molecule, draw, index): no state to save, no order to respect.
 
 A generator with a state gives molecule 7 other noise when molecule 6 is skipped, padded or computed on another worker.
-Here every number is a hash of where it is used, so that a molecule's noise is the same alone, in a batch, beside padding,
-on any device and after a resume.  The hash is the finaliser of SplitMix64 (Steele, Lea & Flood 2014).
+Here every number is a hash of where it is used, so that a molecule's noise is the same alone, in a batch, beside
+padding, on any device and after a resume.  The hash is the finaliser of SplitMix64 (Steele, Lea & Flood 2014).
 """
 
 from __future__ import annotations
@@ -41,6 +41,11 @@ def _hash(x: Tensor) -> Tensor:
     x = (x ^ _shift(x, 30)) * _signed(_MIX[0])
     x = (x ^ _shift(x, 27)) * _signed(_MIX[1])
     return x ^ _shift(x, 31)
+
+
+def _unit(bits: Tensor) -> Tensor:
+    """The upper 23 bits as the middle of a cell of (0, 1): one bit more and the last cell would round to 1."""
+    return (_shift(bits, 41).float() + 0.5) * 2.0**-23
 
 
 def seed_of(*path: int) -> int:
@@ -92,12 +97,12 @@ class Rng:
 
     def uniform(self, *shape: int) -> Tensor:
         """float32 in (0, 1), shape [B, *shape]."""
-        return (_shift(self._bits(*shape), 40).float() + 0.5) * 2.0**-24
+        return _unit(self._bits(*shape))
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal, shape [B, *shape], by Box and Muller from the two halves of one hash."""
         bits = self._bits(*shape)
-        u = (_shift(bits, 40).float() + 0.5) * 2.0**-24
+        u = _unit(bits)
         angle = ((bits & 0xFFFFFF).float() + 0.5) * (2.0**-24 * 2 * math.pi)
         return (-2 * u.log()).sqrt() * angle.cos()
 
