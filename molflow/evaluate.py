@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-DEFAULT = ("edm", "strict")
+DEFAULT = ("edm", "strict", "revisited", "jodo", "legacy")
 BLOCK = 2000  # molecules judged at once
 TIMEOUT = 30.0  # seconds that a molecule may take in a process that can be killed
 

@@ -97,15 +97,26 @@ def test_the_command_writes_table_json_and_rows(sdf, tmp_path, capsys):
     report = json.loads(out.read_text())
     assert report["n"] == 10 and report["seed"] == 0
     assert report["protocols"]["strict"]["valid"] == {
-        **{"count": 10, "of": 10, "value": 1.0},
+        "count": 10,
+        "of": 10,
+        "value": 1.0,
         "ci95": [pytest.approx(0.7225, abs=1e-4), 1.0],
     }
     assert report["input"][0]["checksum"].startswith("sha256:") and report["versions"]["rdkit"]
     table = list(csv.DictReader(rows.open()))
     assert len(table) == 20
     assert table[1] | {"file": ""} == {
-        **{"index": "0", "file": "", "record": "0", "protocol": "strict", "atoms": "6", "stable_atoms": "6"},
-        **{"stable": "True", "valid": "True", "connected": "True", "reason": "", "smiles": "CO"},
+        "index": "0",
+        "file": "",
+        "record": "0",
+        "protocol": "strict",
+        "atoms": "6",
+        "stable_atoms": "6",
+        "stable": "True",
+        "valid": "True",
+        "connected": "True",
+        "reason": "",
+        "smiles": "CO",
     }
     assert main(command) == 2
     assert "exists" in capsys.readouterr().err

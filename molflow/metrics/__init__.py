@@ -4,4 +4,7 @@ PROTOCOLS = {
     "edm": "molflow.metrics.edm:Edm",
     "edm_geom": "molflow.metrics.edm:EdmGeom",
     "strict": "molflow.metrics.strict:Strict",
+    "revisited": "molflow.metrics.revisited:Revisited",
+    "jodo": "molflow.metrics.jodo:Jodo",
+    "legacy": "molflow.metrics.legacy:Legacy",
 }

@@ -12,7 +12,7 @@ from molflow.metrics.gate import LARGEST
 from molflow.metrics.graph import fragments, sum_at_atoms
 from molflow.metrics.molecules import Molecules
 from molflow.metrics.protocol import Protocol, Verdicts, first_of, where
-from molflow.metrics.reading import largest_fragments, sanitise
+from molflow.metrics.reading import bonds_of, largest_fragments, sanitise
 
 
 class Edm(Protocol):
@@ -60,12 +60,14 @@ class Edm(Protocol):
         from rdkit import Chem, rdBase
 
         problems, smiles, identities = ([""] * len(molecules) for _ in range(3))
-        ends = np.searchsorted(owner, np.arange(len(molecules) + 1)).tolist()
-        starts, numbers, orders = molecules.offsets.tolist(), molecules.numbers.tolist(), bonds.tolist()
+        starts, numbers = molecules.offsets.tolist(), molecules.numbers.tolist()
+        each = bonds_of(bonds, np.searchsorted(owner, np.arange(len(molecules) + 1)))
         with rdBase.BlockLogs():
-            for k in np.flatnonzero(which).tolist():
+            for k, (judged, own) in enumerate(zip(which.tolist(), each)):
+                if not judged:
+                    continue
                 atoms = numbers[starts[k] : starts[k + 1]]
-                mol = build_mol(atoms, [0] * len(atoms), orders[ends[k] : ends[k + 1]], implied_h=True)
+                mol = build_mol(atoms, [0] * len(atoms), own, implied_h=True)
                 problems[k] = sanitise(mol)
                 if mol is None or problems[k]:
                     continue

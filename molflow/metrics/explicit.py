@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ class Explicit(Protocol):
     """Judges the bonds and charges that the sampler wrote down."""
 
     needs = "bonds"
+    elements: ClassVar[frozenset[int]] = frozenset(range(1, 119))  # that its table knows
 
     @abstractmethod
     def stable_atoms(self, molecules: Molecules) -> np.ndarray:
@@ -33,6 +35,7 @@ class Explicit(Protocol):
         counted = np.array([reason in ("", "overlap") for reason in gate], bool)
         stable_atoms = np.where(counted, self.stable_atoms(molecules), 0)
         stable = passed & (stable_atoms == molecules.sizes)
+        strange = molecules.per_molecule(np.isin(molecules.numbers, list(self.elements), invert=True))
         valid = np.array([not reason for reason in wrong], bool)
         return Verdicts(
             atoms=molecules.sizes,
@@ -40,7 +43,12 @@ class Explicit(Protocol):
             stable=stable,
             valid=valid,
             connected=passed & (read.pieces == 1),
-            reasons=first_of(wrong, where(read.pieces > 1, "not_connected"), where(~stable, "valence")),
+            reasons=first_of(
+                wrong,
+                where(read.pieces > 1, "not_connected"),
+                where(~stable & (strange > 0), "unknown_element"),
+                where(~stable, "valence"),
+            ),
             smiles=[text if ok else "" for text, ok in zip(read.smiles, valid.tolist())],
             identities=read.identities,
         )

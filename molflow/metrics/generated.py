@@ -46,10 +46,13 @@ class Generated:
                     self.sound[k] = len(numbers) - len(_unsound(numbers, charges, bonds))
                     continue
                 after = Chem.GetAdjacencyMatrix(mol, useBO=True, force=True)
-                changed = ((after != before) & (after != 1.5)).any(1)  # to aromatic: the same bond in other words
-                radicals = radical_atoms(mol)
-                self.mols[k], self.radicals[k], self.rewritten[k] = mol, bool(radicals), changed.any()
-                self.sound[k] = len(numbers) - len({*radicals, *np.flatnonzero(changed).tolist()})
+                changed = (after != before) & (after != 1.5)  # to aromatic: the same bond in other words
+                self.mols[k], self.rewritten[k] = mol, changed.any()
+                unsound = set(radical_atoms(mol))
+                self.radicals[k] = bool(unsound)
+                if self.rewritten[k]:
+                    unsound.update(np.flatnonzero(changed.any(1)).tolist())
+                self.sound[k] = len(numbers) - len(unsound)
                 parts = [mol] if self.pieces[k] == 1 else largest_fragments(mol)
                 texts = [
                     Chem.MolToSmiles(Chem.RemoveHs(part, bare, sanitize=False), isomericSmiles=False) for part in parts
@@ -57,7 +60,7 @@ class Generated:
                 self.smiles[k], self.identities[k] = texts[0], min(texts)
 
 
-def _unsound(numbers: list[int], charges: list[int], bonds: list[list[int]]) -> set[int]:
+def _unsound(numbers: list[int], charges: list[int], bonds: list[tuple[int, ...]]) -> set[int]:
     """Atoms that stop a molecule from sanitising, or that are radicals."""
     from rdkit import Chem
 

@@ -116,8 +116,10 @@ def _read(mol: Mol | None) -> tuple[list[int], list[int], np.ndarray, list[tuple
     """Numbers, charges, positions, bonds, and whether it counts hydrogens that are not atoms."""
     if mol is None:
         return [], [], np.zeros((0, 3)), [], False
-    orders, atoms, bonds = _orders(), list(mol.GetAtoms()), []
-    for bond in mol.GetBonds():
+    orders, bonds = _orders(), []
+    atoms = [mol.GetAtomWithIdx(i) for i in range(mol.GetNumAtoms())]  # RDKit's own iterators take twice the time
+    for k in range(mol.GetNumBonds()):
+        bond = mol.GetBondWithIdx(k)
         i, j = sorted((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()))
         bonds.append((i, j, orders.get(bond.GetBondType(), OTHER)))
     pos = mol.GetConformer().GetPositions() if mol.GetNumConformers() else np.zeros((len(atoms), 3))

@@ -64,6 +64,7 @@ class Tally:
         return Tally(**counts, failures=self.failures + other.failures, seen=self.seen | other.seen)
 
 
+NO_REFERENCE = "no reference was given"
 _COUNTS = ("n", "atoms", "stable_atoms", "stable", "valid", "connected", "complete")
 
 
@@ -89,7 +90,7 @@ class Protocol(ABC):
         """Why these molecules cannot be judged this way, or an empty text."""
         return inventory.lack(self.needs)
 
-    def rates(self, tally: Tally, training: KeySet | str = "no reference was given") -> dict[str, Rate]:
+    def rates(self, tally: Tally, training: KeySet | str = NO_REFERENCE) -> dict[str, Rate]:
         """Every rate by name; novelty needs the keys of the training molecules, or says why there are none."""
         distinct, of_all = len(tally.seen), self.unique_of == "all"
         if isinstance(training, str):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
     from rdkit.Chem import Mol, RWMol
 
     from molflow.metrics.molecules import Molecules
@@ -44,13 +46,21 @@ def radical_atoms(mol: Mol) -> list[int]:
     return [atom.GetIdx() for atom in mol.GetAtomsMatchingQuery(_radical())]
 
 
-def rows(molecules: Molecules) -> Iterator[tuple[list[int], list[int], list[list[int]]]]:
+def rows(molecules: Molecules) -> Iterator[tuple[list[int], list[int], list[tuple[int, ...]]]]:
     """(numbers, charges, bonds) of each molecule, as lists."""
-    numbers, charges, bonds = molecules.numbers.tolist(), molecules.charges.tolist(), molecules.bonds.tolist()
-    atoms_at, bonds_at = molecules.offsets.tolist(), molecules.bond_offsets.tolist()
-    for k in range(len(molecules)):
-        atoms, own = slice(atoms_at[k], atoms_at[k + 1]), slice(bonds_at[k], bonds_at[k + 1])
-        yield numbers[atoms], charges[atoms], bonds[own]
+    numbers, charges = molecules.numbers.tolist(), molecules.charges.tolist()
+    atoms_at = molecules.offsets.tolist()
+    for k, bonds in enumerate(bonds_of(molecules.bonds, molecules.bond_offsets)):
+        atoms = slice(atoms_at[k], atoms_at[k + 1])
+        yield numbers[atoms], charges[atoms], bonds
+
+
+def bonds_of(bonds: np.ndarray, offsets: np.ndarray) -> Iterator[list[tuple[int, ...]]]:
+    """The bonds [E, 3] of each molecule; by columns, as a million small lists would keep the garbage collector busy."""
+    i, j, order = bonds.T.tolist()
+    at = offsets.tolist()
+    for low, high in pairwise(at):
+        yield list(zip(i[low:high], j[low:high], order[low:high]))
 
 
 @cache

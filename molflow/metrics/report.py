@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from molflow.metrics.keys import KeySet
-from molflow.metrics.protocol import Protocol
+from molflow.metrics.protocol import NO_REFERENCE, Protocol
 from molflow.metrics.rate import Rate
 from molflow.metrics.rows import Spool
 from molflow.metrics.shard import Shard, protocol
@@ -65,7 +65,7 @@ class Report:
         if why:
             return Scored({}, {}, why)
         tally = self.shard.tallies[judge.name]
-        rates = judge.rates(tally, self.training.get(judge.name, "no reference was given"))
+        rates = judge.rates(tally, self.training.get(judge.name, NO_REFERENCE))
         return Scored(rates, dict(tally.failures.most_common()))
 
     def __getitem__(self, name: str) -> Scored:
