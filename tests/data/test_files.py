@@ -1,0 +1,225 @@
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rdkit import Chem
+from rdkit.Chem import AllChem
+
+from molflow.build import UserError
+from molflow.chem.io import open_writer
+from molflow.chem.molecule import canonical_smiles
+from molflow.chem.rdkit import from_rdkit, to_rdkit
+from molflow.data.files import import_files
+from molflow.data.store import Store
+
+SMILES = ["CCO", "c1ccncc1", "C[N+](=O)[O-]", "C#N", "CC(=O)[O-]", "[NH4+]"]
+
+
+def embedded(smiles: str) -> Chem.Mol:
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    assert AllChem.EmbedMolecule(mol, randomSeed=7) == 0
+    mol.SetDoubleProp("energy", float(len(smiles)))
+    return mol
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """The same six molecules in each format."""
+    folder = tmp_path_factory.mktemp("files")
+    mols = [embedded(smiles) for smiles in SMILES]
+    for name in ("six.sdf", "six.sdf.gz", "six.extxyz", "six.smi", "six.npz"):
+        with open_writer(folder / name) as out:
+            out.write(mols)
+    rows = "".join(f"{smiles},{len(smiles)},test\n" for smiles in SMILES)
+    (folder / "six.csv").write_text(f"smiles,energy,split\n{rows}")
+    with gzip.open(folder / "three.xyz.gz", "wt") as file:  # neutral ones: plain xyz has no room for a charge
+        file.write("".join(Chem.MolToXYZBlock(mol) for mol in mols[:3]))
+    return folder
+
+
+def molecules(store: Store) -> list[str]:
+    return [canonical_smiles(mol) for mol in to_rdkit(store.batch(np.arange(len(store))))]
+
+
+@pytest.mark.parametrize(
+    "name", ["six.sdf", "six.sdf.gz", "six.extxyz", "six.smi", "six.csv", "six.npz", "three.xyz.gz"]
+)
+def test_every_format_gives_the_same_molecules(tmp_path, folder, name):
+    summary = import_files(folder / name, tmp_path / "out.safetensors", workers=0)
+    expected = SMILES[: summary.molecules]
+    assert summary.molecules == (3 if "three" in name else 6)
+    assert summary.failures == []
+    store = Store(tmp_path / "out.safetensors")
+    assert store.all_smiles() == [Chem.CanonSmiles(smiles) for smiles in expected]
+    assert molecules(store) == store.all_smiles()
+    assert 4 not in store.bond_orders
+    assert store.fields == ("pos", "atom", "charge", "bond")
+    if "smi" not in name and "three" not in name:
+        assert store.props("energy").tolist() == [len(smiles) for smiles in SMILES]
+
+
+def test_workers_change_nothing(tmp_path, folder):
+    for workers in (0, 2):
+        import_files(folder / "six.csv", tmp_path / f"{workers}.safetensors", workers=workers)
+    assert (tmp_path / "0.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["six.sdf", "six.npz"])
+def test_aromatic_bonds_on_request(tmp_path, folder, name):
+    import_files(folder / name, tmp_path / "a.safetensors", aromatic=True, workers=0)
+    store = Store(tmp_path / "a.safetensors")
+    assert store.bond_orders == [1, 2, 3, 4]
+    assert molecules(store) == store.all_smiles()
+    with open_writer(tmp_path / "again.npz") as out:
+        out.write(store.batch(np.arange(len(store))))
+    import_files(tmp_path / "again.npz", tmp_path / "b.safetensors", workers=0)
+    assert Store(tmp_path / "b.safetensors").bond_orders == [1, 2, 3]  # kekulised
+    assert molecules(Store(tmp_path / "b.safetensors")) == store.all_smiles()
+
+
+def test_a_bad_record_is_listed_and_stops_nothing(tmp_path):
+    good = Chem.SDWriter.GetText(embedded("CCO"))
+    flat = Chem.AddHs(Chem.MolFromSmiles("CC"))
+    AllChem.Compute2DCoords(flat)
+    overlapping = embedded("CO")
+    overlapping.GetConformer().SetAtomPosition(0, overlapping.GetConformer().GetAtomPosition(1))
+    texts = [
+        good,
+        "garbage\n$$$$\n",
+        Chem.SDWriter.GetText(Chem.RemoveHs(embedded("CCO"))),
+        Chem.SDWriter.GetText(flat),
+        Chem.SDWriter.GetText(overlapping),
+        good.replace("  1  2  1", "  1  2  3"),
+        Chem.SDWriter.GetText(Chem.Mol()),
+        good,
+        good[: len(good) // 2],
+    ]
+    (tmp_path / "bad.sdf").write_text("".join(texts))
+    (tmp_path / "ions.xyz").write_text(
+        "5\n\nN 0 0 0\nH .6 .6 .6\nH -.6 -.6 .6\nH -.6 .6 -.6\nH .6 -.6 -.6\n1\n\nQq 0 0 0"
+    )
+    (tmp_path / "bad.csv").write_text("smiles\nCC\nC(\nC(C)(C)(C)(C)C\n")
+    files = [tmp_path / name for name in ("bad.sdf", "ions.xyz", "bad.csv")]
+    summary = import_files(files, tmp_path / "out.safetensors", workers=0)
+    assert (summary.records, summary.molecules) == (14, 3)
+    assert Store(tmp_path / "out.safetensors").all_smiles() == ["CCO", "CCO", "CC"]
+    whys = {(Path(file).name, index): why for file, index, why in summary.failures}
+    wanted = {
+        ("bad.sdf", 1): "cut short",
+        ("bad.sdf", 2): "6 hydrogens",
+        ("bad.sdf", 3): "two dimensions",
+        ("bad.sdf", 4): "0.00 angstrom apart",
+        ("bad.sdf", 5): "does not sanitise",
+        ("bad.sdf", 6): "without atoms",
+        ("bad.sdf", 8): "cut short",
+        ("ions.xyz", 0): "total charge 0",
+        ("ions.xyz", 1): "'Qq' is no element",
+        ("bad.csv", 1): "no SMILES",
+        ("bad.csv", 2): "no SMILES of a molecule",
+    }
+    assert whys.keys() == wanted.keys()
+    for key, why in wanted.items():
+        assert why in whys[key], (key, whys[key])
+    assert any("11 records could not be taken" in line for line in summary.lines())
+    with pytest.raises(UserError, match=r"bad\.sdf, record 1: .*cut short"):
+        import_files(files, tmp_path / "strict.safetensors", workers=0, strict=True)
+    assert not (tmp_path / "strict.safetensors").exists()
+
+
+def test_a_molecule_that_takes_too_long_costs_itself(tmp_path):
+    (tmp_path / "long.smi").write_text("CO\n" + "C" * 400 + "\nN\n")
+    summary = import_files(tmp_path / "long.smi", tmp_path / "out.safetensors", workers=1, timeout=3)
+    assert summary.molecules == 2
+    assert summary.failures == [(str(tmp_path / "long.smi"), 1, "took longer than 3 s")]
+
+
+def test_an_npz_is_checked_molecule_by_molecule(tmp_path):
+    batch = from_rdkit([embedded("CCO")] * 6)
+    with open_writer(tmp_path / "good.npz") as out:
+        out.write(batch)
+    columns = dict(np.load(tmp_path / "good.npz"))
+    columns["positions"][0] = np.nan
+    columns["numbers"][9] = 0
+    columns["bonds"][2 * 8] = (0, 200, 1)
+    columns["bonds"][3 * 8] = (1, 1, 1)
+    columns["bonds"][4 * 8, 2] = 7
+    columns["edm_split"] = np.array([0, 1, 2, 0, 1, 2], np.uint8)
+    np.savez(tmp_path / "bad.npz", **columns)
+    summary = import_files(tmp_path / "bad.npz", tmp_path / "out.safetensors", workers=0)
+    assert [index for _, index, _ in summary.failures] == [0, 1, 2, 3, 4]
+    store = Store(tmp_path / "out.safetensors")
+    assert store.all_smiles() == ["CCO"]
+    assert store.split.tolist() == [2]
+    assert torch.equal(store.batch([0]).bond, batch[5].bond)
+
+
+def test_smiles_of_an_npz_are_kept(tmp_path):
+    with open_writer(tmp_path / "a.npz") as out:
+        out.write([embedded("CCO"), embedded("C")])
+    columns = dict(np.load(tmp_path / "a.npz"))
+    np.savez(tmp_path / "b.npz", **columns, smiles=np.array([b"OCC", b"[CH4]"]))
+    import_files(tmp_path / "b.npz", tmp_path / "out.safetensors", workers=0)
+    assert Store(tmp_path / "out.safetensors").all_smiles() == ["OCC", "[CH4]"]
+
+
+def test_splits(tmp_path, folder):
+    def split(**keywords):
+        import_files(overwrite=True, workers=0, out=tmp_path / "out.safetensors", **keywords)
+        return Store(tmp_path / "out.safetensors").split.tolist()
+
+    assert split(patterns=folder / "six.csv") == [2] * 6
+    assert split(patterns=folder / "six.csv", split="train") == [0] * 6
+    many = tmp_path / "many.smi"
+    many.write_text("".join("C" * k + "\n" for k in range(1, 9)) * 2)
+    halves = split(patterns=many, split="random", fractions=(0.5, 0.25, 0.25), conformers=2)
+    assert len(halves) == 32
+    assert set(halves) == {0, 1, 2}
+    assert halves[:16] == halves[16:]  # the same molecule again
+    assert halves[::2] == halves[1::2]  # its conformers
+    assert split(patterns=many, split="random", fractions=(0.5, 0.25, 0.25), seed=1) != halves[::2]
+
+
+def test_properties_by_name(tmp_path, folder):
+    files = [folder / "six.sdf", folder / "six.smi"]
+    import_files(files, tmp_path / "a.safetensors", props=["energy"], workers=0)
+    energy = Store(tmp_path / "a.safetensors").props("energy")
+    assert energy[:6].tolist() == [len(smiles) for smiles in SMILES]
+    assert np.isnan(energy[6:]).all()
+    import_files(files, tmp_path / "b.safetensors", props=[], workers=0)
+    assert Store(tmp_path / "b.safetensors").prop_names == ()
+    with pytest.raises(UserError, match="unknown property 'enrgy' \\(did you mean 'energy'"):
+        import_files(files, tmp_path / "c.safetensors", props=["enrgy"], workers=0)
+    assert not (tmp_path / "c.safetensors").exists()
+
+
+def test_mistakes(tmp_path, folder):
+    out = tmp_path / "out.safetensors"
+    with pytest.raises(UserError, match="no such file"):
+        import_files("missing.sdf", out)
+    with pytest.raises(UserError, match="unknown split 'scaffold'"):
+        import_files(folder / "six.sdf", out, split="scaffold")
+    with pytest.raises(UserError, match="add up to 1"):
+        import_files(folder / "six.sdf", out, fractions=(1, 1, 1))
+    (tmp_path / "empty.sdf").write_text("")
+    with pytest.raises(UserError, match="none of the 0 records"):
+        import_files(tmp_path / "empty.sdf", out, workers=0)
+    out.write_text("precious")
+    with pytest.raises(UserError, match="exists"):
+        import_files(folder / "six.sdf", out, workers=0)
+    assert out.read_text() == "precious"
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_qm9_imports_whole_with_its_smiles_and_split(tmp_path, large_data):
+    summary = import_files(large_data / "qm9_hcno_dft.npz", tmp_path / "qm9.safetensors")
+    assert summary.molecules == 128_744
+    store = Store(tmp_path / "qm9.safetensors")
+    assert np.bincount(store.split).tolist() == [98_412, 17_473, 12_859]
+    assert store.bond_orders == [1, 2, 3]
+    with np.load(large_data / "qm9_hcno_dft.npz") as columns:
+        assert store.all_smiles() == [text.decode() for text in columns["smiles"]]
+    sample = np.random.default_rng(0).choice(len(store), 500, replace=False)
+    assert [canonical_smiles(mol) for mol in to_rdkit(store.batch(sample))] == [store.smiles(k) for k in sample]
