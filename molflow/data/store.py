@@ -15,6 +15,7 @@ from torch import Tensor
 
 from molflow.batch import Batch
 from molflow.build import UserError, unknown
+from molflow.data.checks import check_molecules
 from molflow.data.format import PROPERTY, SPLITS, check_shapes, content_checksum, open_arrays
 from molflow.data.writer import StoreWriter
 
@@ -159,10 +160,21 @@ class Store:
         return float(np.sqrt(np.mean(pos**2)))
 
     def verify(self) -> None:
-        """Read everything and compare it with the checksum."""
+        """Read everything: the content fits the checksum, where there is one, and every molecule can be."""
         found = content_checksum(self._arrays)
         if self.checksum and found != self.checksum:
             raise UserError(f"{self.path} is damaged: its content has checksum {found}, not {self.checksum}")
+        bond_offsets = self._arrays.get("bond_offsets", np.zeros(len(self) + 1, np.int64))
+        for low in range(0, len(self), _CHUNK // 16):
+            high = min(low + _CHUNK // 16, len(self))
+            atoms, bonds = (slice(*offsets[[low, high]]) for offsets in (self._offsets, bond_offsets))
+            columns = {n: self._arrays[n][atoms] for n in ("positions", "numbers", "charges") if n in self._arrays}
+            columns |= {"bonds": self._arrays["bonds"][bonds]} if "bonds" in self._arrays else {}
+            counts = np.diff(bond_offsets[low : high + 1])
+            try:
+                check_molecules(self.sizes[low:high], columns, counts, self.split[low:high], first=low)
+            except UserError as error:
+                raise UserError(f"{self.path} is damaged: {error}") from None
 
     # -- batches
 

@@ -15,7 +15,8 @@ from typing import IO, Any
 import numpy as np
 
 from molflow.build import UserError
-from molflow.data.format import BOND_ORDERS, FORMAT, PROPERTY, SPLITS, VERSION, checksum, header_bytes
+from molflow.data.checks import check_molecules
+from molflow.data.format import FORMAT, PROPERTY, SPLITS, VERSION, checksum, header_bytes
 
 _CHUNK = 1 << 22
 _SPOOLED = {  # columns with a row an atom or a bond wait in nameless files beside the target
@@ -122,13 +123,16 @@ class StoreWriter:
             columns = {"positions": np.asarray(positions).astype("<f4")}
         given = {"numbers": numbers, "charges": charges, "bonds": bonds}
         columns |= {name: np.array(value, np.int64) for name, value in given.items() if value is not None}
-        bond_counts = np.asarray(bond_counts, np.int64) if bonds is not None else np.zeros(0, np.int64)
+        if bonds is not None:
+            columns["bonds"] = columns["bonds"].reshape(-1, 3)
+        bond_counts = np.asarray(bond_counts if bonds is not None else np.zeros(count), np.int64)
         split = np.broadcast_to(np.asarray(split), (count,))
         texts = [
             t.encode() if isinstance(t, str) else bytes(t) for t in (smiles if smiles is not None else [""] * count)
         ]
         values = {name: np.asarray(value, np.float64) for name, value in (props or {}).items()}
-        self._check(sizes, columns, bond_counts, split, texts, values)
+        self._check_shapes(count, columns, smiles=texts, bond_counts=bond_counts, **values)
+        check_molecules(sizes, columns, bond_counts, split, first=len(self))
 
         if self.fields is None:
             self.fields, self.dim = frozenset(columns), columns["positions"].shape[1]
@@ -145,7 +149,7 @@ class StoreWriter:
             raise _disk(self.path, error) from None
         before = len(self)
         self._sizes.extend(sizes.tolist())
-        self._bond_counts.extend(bond_counts.tolist())
+        self._bond_counts.extend(bond_counts.tolist())  # zeros where there are no bonds at all
         self._smiles_lengths.extend(map(len, texts))
         self._split += split.astype(np.uint8).tobytes()
         for name in {*self._props, *values}:
@@ -159,47 +163,17 @@ class StoreWriter:
             raise UserError(f"expected {len(self)} splits, each 0 (train), 1 (validation) or 2 (test)")
         self._split = bytearray(split.astype(np.uint8).tobytes())
 
-    def _check(self, sizes, columns, bond_counts, split, texts, values) -> None:
-        """Refuse what no reader could use, naming the molecule."""
-        count, atoms, pos = len(sizes), int(sizes.sum()), columns["positions"]
-        rows = {"positions": atoms, "numbers": atoms, "charges": atoms, "bonds": int(bond_counts.sum())}
-        lengths = {"bond counts": (bond_counts, count if "bonds" in columns else 0), "SMILES": (texts, count)}
-        lengths |= {name: (column, rows[name]) for name, column in columns.items()}
-        lengths |= {f"property {name!r}": (value, count) for name, value in values.items()}
-        for name, (value, want) in lengths.items():
-            if len(value) != want:
-                raise UserError(f"molecule {len(self)}: {len(value)} {name} where there are {want}")
-
-        def refuse(bad: np.ndarray, owner: np.ndarray | None, why: str) -> None:
-            if bad.any():
-                first = int(np.flatnonzero(bad)[0])
-                molecule = len(self) + int(first if owner is None else owner[first])
-                raise UserError(f"molecule {molecule}: {why}")
-
-        if pos.ndim != 2 or pos.shape[1] not in (self.dim or pos.shape[1],) or not pos.shape[1]:
-            raise UserError(f"molecule {len(self)}: positions of shape {list(pos.shape)}, not [atoms, {self.dim or 3}]")
+    def _check_shapes(self, count: int, columns: Mapping[str, np.ndarray], **per_molecule: Any) -> None:
+        """The columns fit one another and the molecules before."""
+        where, pos = f"molecule {len(self)}", columns["positions"]
+        if pos.ndim != 2 or not pos.shape[1] or pos.shape[1] != (self.dim or pos.shape[1]):
+            raise UserError(f"{where}: positions of shape {list(pos.shape)}, not [atoms, {self.dim or 3}]")
         if self.fields is not None and frozenset(columns) != self.fields:
             now, then = sorted(columns), sorted(self.fields)
-            raise UserError(f"molecule {len(self)} has {', '.join(now)}, but those before it {', '.join(then)}")
-        owner = np.repeat(np.arange(count), sizes)
-        refuse(sizes < 1, None, "no atoms")
-        refuse(~np.isfinite(pos).all(1), owner, "a coordinate is not a finite number")
-        refuse((split < 0) | (split >= len(SPLITS)), None, "split is not 0 (train), 1 (validation) or 2 (test)")
-        if "numbers" in columns:
-            refuse((columns["numbers"] < 1) | (columns["numbers"] > 118), owner, "an atomic number outside 1-118")
-        if "charges" in columns:
-            refuse(np.abs(columns["charges"]) > 31, owner, "a formal charge beyond 31")
-        if "bonds" in columns:
-            i, j, order = columns["bonds"].T if len(columns["bonds"]) else np.zeros((3, 0), np.int64)
-            owner = np.repeat(np.arange(count), bond_counts)
-            largest = np.minimum(sizes, 1 << 16)[owner]
-            refuse((i < 0) | (j < 0) | (i >= largest) | (j >= largest), owner, "a bond to an atom that is not there")
-            refuse(i == j, owner, "a bond of an atom with itself")
-            refuse(~np.isin(order, BOND_ORDERS), owner, "a bond order that is not 1, 2, 3 or 4 (aromatic)")
-            pair = (owner << 32) + (np.minimum(i, j) << 16) + np.maximum(i, j)
-            repeat = np.ones(len(pair), bool)
-            repeat[np.unique(pair, return_index=True)[1]] = False
-            refuse(repeat, owner, "two bonds between the same atoms")
+            raise UserError(f"{where} has {', '.join(now)}, but those before it {', '.join(then)}")
+        for name, value in per_molecule.items():
+            if len(value) != count:
+                raise UserError(f"{where}: {len(value)} {name} for {count} molecules")
 
     # -- the file
 

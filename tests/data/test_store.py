@@ -251,7 +251,7 @@ def test_columns_that_do_not_fit_are_damage(tmp_path, change, why):
         (([8], [[0, 0, float("nan")]], [0], []), "not a finite number"),
         (([8], [[0, 0, 1e300]], [0], []), "not a finite number"),
         (([0], [[0, 0, 0]], [0], []), "atomic number"),
-        (([8, 8], [[0, 0, 0]], [0, 0], []), "2 numbers where there are 1"),
+        (([8, 8], [[0, 0, 0]], [0, 0], []), "2 numbers for 1 atoms"),
         (([8], [[0, 0]], [0], []), "positions of shape"),
         (([8], [[0, 0, 0]], [99], []), "formal charge"),
         (([8, 1], [[0, 0, 0], [0, 0, 1]], [0, 0], [[0, 2, 1]]), "a bond to an atom that is not there"),
@@ -270,6 +270,24 @@ def test_a_refused_molecule_leaves_no_trace(tmp_path, molecule, why):
         out.add(*CYANIDE)
     write(tmp_path / "clean.safetensors")
     assert (tmp_path / "two.safetensors").read_bytes() == (tmp_path / "clean.safetensors").read_bytes()
+
+
+def test_verify_finds_what_another_program_got_wrong(tmp_path):
+    from safetensors.numpy import save_file
+
+    arrays = {name: np.array(array) for name, array in write(tmp_path / "two.safetensors")._arrays.items()}
+    for name, at, value, why in (
+        ("bonds", (2, 1), 2, "molecule 1: a bond to an atom that is not there"),
+        ("offsets", 1, 7, "molecule 1: no atoms"),
+        ("numbers", 4, 0, "molecule 1: an atomic number"),
+        ("positions", (0, 0), np.inf, "molecule 0: a coordinate"),
+        ("split", 1, 3, "molecule 1: split"),
+    ):
+        wrong = {key: array.copy() for key, array in arrays.items()}
+        wrong[name][at] = value
+        save_file(wrong, tmp_path / "theirs.safetensors", metadata={"format": "molflow.store", "version": "1"})
+        with pytest.raises(UserError, match=f"damaged: {why}"):
+            Store(tmp_path / "theirs.safetensors").verify()
 
 
 def test_an_existing_file_stays_unless_asked(tmp_path):
