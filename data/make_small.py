@@ -1,4 +1,4 @@
-"""Make data/small.safetensors: organic molecules of H C N O F with up to seven heavy atoms, enumerated and embedded here.
+"""Make data/small.safetensors: molecules of H C N O F with up to seven heavy atoms, enumerated and embedded here.
 
     python data/make_small.py                 # about two minutes on two cores; the same seed gives the same file
 
@@ -18,7 +18,7 @@ from rdkit import Chem, RDLogger
 from rdkit.Chem import AllChem
 
 from molflow.chem.bonds import perceive
-from molflow.data.store import StoreWriter
+from molflow.data.writer import StoreWriter
 from molflow.rng import numpy_generator
 from molflow.workers import Failure, map_killable
 
@@ -77,13 +77,15 @@ def bond_orders(atom: Chem.Atom) -> list[int]:
 
 def enumerate_smiles(heavy: int, rng: np.random.Generator) -> Iterator[tuple[int, list[str]]]:
     """(heavy atoms, sensible SMILES of that size) up to ``heavy``; large sizes grow from a random part of the last."""
-    level = {smiles for smiles in ("C", "N", "O", "F")}
+    level = {"C", "N", "O", "F"}
     for size in range(1, heavy + 1):
         if size > 1:
             parents = rng.permutation(sorted(level))[:PARENTS]
             level = {smiles for parent in parents for child in grown(kekule(parent)) if (smiles := name(child))}
         rings = {smiles for parent in sorted(level) for child in closed(kekule(parent)) if (smiles := name(child))}
-        twice = {smiles for parent in sorted(rings)[:PARENTS] for child in closed(kekule(parent)) if (smiles := name(child))}
+        twice = {
+            smiles for parent in sorted(rings)[:PARENTS] for child in closed(kekule(parent)) if (smiles := name(child))
+        }
         level |= rings | twice
         yield size, [smiles for smiles in sorted(level) if sensible(Chem.MolFromSmiles(smiles))]
 
