@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from molflow.data.store import Store
+from typing import Literal
 
 
 def qm9(
@@ -64,6 +60,64 @@ def qm9(
         print(f"  {summary.unread[0][0]}: {summary.unread[0][1]}")
 
 
+def import_(
+    files: list[str],
+    *,
+    out: str,
+    split: Literal["given", "random", "train"] = "given",
+    fractions: tuple[float, ...] = (0.8, 0.1, 0.1),
+    seed: int = 0,
+    conformers: int = 1,
+    props: list[str] | None = None,
+    aromatic: bool = False,
+    strict: bool = False,
+    overwrite: bool = False,
+    workers: int | None = None,
+    timeout: float = 60.0,
+) -> None:
+    """Make a data set of your own molecules: SDF, mol, xyz, extended xyz, SMILES, CSV with a SMILES column, npz.
+
+    Files may be gzipped. SMILES are embedded in 3D (ETKDGv3, MMFF94s), xyz get their bonds and charges by perception,
+    SDF and npz keep theirs. A record that cannot be taken is listed with its file and number, and stops nothing.
+
+    Args:
+        files: the files; a name may hold wildcards
+        out: the data file to write
+        split: given (as the files say, random where they do not), random, or train (no validation or test)
+        fractions: of train, validation and test where the split is random
+        seed: of the random split and of the embedding
+        conformers: geometries made for each SMILES
+        props: names of the properties to keep; by default all that are numbers
+        aromatic: keep aromatic bonds (order 4) instead of Kekule single and double ones
+        strict: fail at the first record that cannot be taken
+        overwrite: replace the output if it exists
+        workers: processes; by default one for each processor
+        timeout: seconds that one molecule may take
+
+    Examples:
+        molflow data import mine.sdf more.xyz.gz smiles.csv --out mine.safetensors
+        molflow data import smiles.csv --conformers 5 --fractions 0.9,0.05,0.05 --out mine.safetensors
+    """
+    from molflow.data.files import import_files
+
+    summary = import_files(
+        files,
+        out,
+        split=split,
+        fractions=fractions,
+        seed=seed,
+        conformers=conformers,
+        props=props,
+        aromatic=aromatic,
+        workers=workers,
+        timeout=timeout,
+        strict=strict,
+        overwrite=overwrite,
+        progress=sys.stderr.isatty(),
+    )
+    print("\n".join(summary.lines()))
+
+
 def toy(name: str, *, out: str, n: int = 10_000, points: str = "1", seed: int = 0, overwrite: bool = False) -> None:
     """Make a set of point clouds: a shape by name, or the points of an .npy or .npz file.
 
@@ -109,6 +163,7 @@ def info(file: str, *, json_: bool = False, verify: bool = False) -> None:
         molflow data info qm9.safetensors
         molflow data info qm9.safetensors --json
     """
+    from molflow.data.describe import gather, table
     from molflow.data.store import Store
 
     store = Store(file)
@@ -124,80 +179,4 @@ def info(file: str, *, json_: bool = False, verify: bool = False) -> None:
         print(f"{name:<{width}}  {text}")
 
 
-def gather(store: Store) -> dict[str, Any]:
-    """What ``info`` shows, for programs."""
-    import numpy as np
-
-    from molflow.chem.elements import SYMBOL
-    from molflow.data.format import SPLITS
-    from molflow.data.loader import BatchPlan
-
-    sizes, counts = np.unique(store.sizes, return_counts=True)
-    elements: dict[str, int] = {}
-    for (number, _), count in store.kind_counts.items():
-        elements[SYMBOL[number]] = elements.get(SYMBOL[number], 0) + count
-    units = json.loads(store.meta.get("units", "{}"))
-    return {
-        "molecules": len(store),
-        "atoms": int((sizes * counts).sum()),
-        "dimensions": store.dim,
-        "sizes": dict(zip(map(str, sizes.tolist()), counts.tolist())),
-        "elements": elements,
-        "kinds": {_kind(*kind): count for kind, count in store.kind_counts.items()},
-        "bonds": {str(order): count for order, count in store.bond_counts.items()},
-        "splits": {name: int((store.split == number).sum()) for number, name in enumerate(SPLITS)},
-        "properties": {name: {**_range(store.props(name)), "unit": units.get(name)} for name in store.prop_names},
-        "scale": store.scale(),
-        "padding": BatchPlan(store.sizes).padding(),
-        **{name: store.meta.get(name) for name in ("source", "checksum", "version", "created_by")},
-    }
-
-
-def table(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The facts as lines to read."""
-
-    def listed(counts: dict[str, int]) -> str:
-        return ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
-
-    sizes = list(map(int, facts["sizes"]))
-    mean = facts["atoms"] / facts["molecules"]
-    yield "molecules", f"{facts['molecules']:,}" if facts["elements"] else f"{facts['molecules']:,} clouds of points"
-    yield "sizes", f"{min(sizes)} to {max(sizes)}, mean {mean:.1f}; {facts['atoms']:,} in all"
-    if facts["elements"]:
-        yield "elements", listed(facts["elements"])
-        charged = {kind: count for kind, count in facts["kinds"].items() if kind[-1] in "+-0123456789"}
-        yield "charged", listed(charged) or "none"
-    if facts["bonds"]:
-        names = {"1": "single", "2": "double", "3": "triple", "4": "aromatic"}
-        yield "bonds", listed({str(names.get(order, order)): count for order, count in facts["bonds"].items()})
-    yield "splits", listed(facts["splits"])
-    for name, values in facts["properties"].items():
-        unit = f" {values['unit']}" if values["unit"] else ""
-        missing = f", {values['missing']:,} missing" if values["missing"] else ""
-        span = "no values" if values["min"] is None else f"{values['min']:.6g} to {values['max']:.6g}{unit}"
-        yield name, f"{span}{missing}"
-    yield (
-        "scale",
-        f"{facts['scale']:.4g} (standard deviation of a centred coordinate), {facts['dimensions']} dimensions",
-    )
-    yield "padding", f"{facts['padding']:.2%} of pairs in batches of 20,000"
-    for name in ("source", "checksum", "created_by"):
-        if facts[name]:
-            yield name.replace("_", " "), facts[name]
-
-
-def _kind(number: int, charge: int) -> str:
-    from molflow.chem.vocabulary import kind_name
-
-    return kind_name(number, charge)
-
-
-def _range(values: Any) -> dict[str, Any]:
-    import numpy as np
-
-    known = values[~np.isnan(values)]
-    spread = {"min": float(known.min()), "mean": float(known.mean()), "max": float(known.max())} if len(known) else {}
-    return {"min": None, "mean": None, "max": None, **spread, "missing": int(len(values) - len(known))}
-
-
-VERBS = {"qm9": qm9, "info": info, "toy": toy}
+VERBS = {"qm9": qm9, "import": import_, "info": info, "toy": toy}
