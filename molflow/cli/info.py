@@ -30,7 +30,7 @@ def info(target: str) -> None:
     if path.is_file() and path.name not in (CONFIG, WEIGHTS):
         from molflow.cli.data import info as data_info
 
-        data_info(path)
+        data_info(target)
         return
     if (path / "metrics.csv").exists() and not (path / CONFIG).exists():
         lines = [("run", f"{path} (no model saved yet)"), *progress(path)]
