@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -13,10 +12,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from molflow import __version__
+from molflow.atomic import replacing
 from molflow.build import UserError, unknown
 from molflow.device import pick_device
 from molflow.experiment import Config, Facts, make_model, parse_config
@@ -50,8 +51,8 @@ def save(
         "provenance": dict(provenance),
     }
     tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-    write_atomically(folder / WEIGHTS, lambda path: save_file(tensors, path, {"format": FORMAT}))
-    write_atomically(folder / CONFIG, lambda path: Path(path).write_text(json.dumps(card, indent=1) + "\n"))
+    write_atomically(folder / WEIGHTS, to_bytes(tensors, {"format": FORMAT}))
+    write_atomically(folder / CONFIG, json.dumps(card, indent=1) + "\n")
 
 
 def load(source: str | Path, device: str = "auto") -> Model:
@@ -95,7 +96,11 @@ def read_card(source: str | Path) -> Card:
             f"{path} is of model format {values.get('version')}, this molflow reads {VERSION}; "
             f"it was written by molflow {values.get('molflow')}: install that version, or train again"
         )
-    return Card(parse_config(values["config"], str(path)), Facts.from_dict(values), values.get("provenance", {}))
+    try:
+        facts = Facts.from_dict(values)
+        return Card(parse_config(values["config"], str(path)), facts, values.get("provenance", {}))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is damaged ({error} is missing or wrong); fetch the model again") from None
 
 
 def locate(source: str | Path) -> Path:
@@ -119,18 +124,12 @@ def pretrained() -> dict[str, Path]:
     return {path.parent.name: path.parent for path in sorted(root.glob(f"*/{CONFIG}"))}
 
 
-def write_atomically(path: Path, write) -> None:
-    """``write(temporary)`` beside ``path``, then renamed; on failure nothing is left and what was there stays."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
-        write(temporary)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+def write_atomically(path: Path, data: bytes | memoryview | str) -> None:
+    """On the disk, whole, under its name; or not at all, and what was there stays."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def half_precision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ from molflow.workers import Failure, cpus, map_killable
 
 @dataclass(frozen=True)
 class SampleJob:
-    """What to generate. On a CPU a shard is computed by one thread, so that any number of workers adds the same numbers."""
+    """What to generate. On a CPU one thread computes a shard, so that any number of workers adds the same numbers."""
 
     model: str
     n: int
@@ -129,7 +129,7 @@ def _prepare(folder: Path, fingerprint: dict, overwrite: bool) -> None:
             raise UserError(f"{folder} holds parts of another job; finish that one, or say --overwrite to drop them")
         shutil.rmtree(folder)
     folder.mkdir()
-    write_atomically(note, lambda path: Path(path).write_text(json.dumps(fingerprint)))
+    write_atomically(note, json.dumps(fingerprint))
 
 
 @lru_cache(maxsize=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import platform
 import shutil
@@ -13,11 +14,12 @@ from typing import Any
 
 import molflow
 from molflow.build import UserError
-from molflow.checkpoint import write_atomically
+from molflow.checkpoint import CONFIG, WEIGHTS, write_atomically
 from molflow.experiment import Config, dump_config, read_config
 
 FREE_ON_RESUME = {"train", "sample", "data"}  # what may differ from the run's first part; the rest makes another run
-FIXED_IN_TRAIN = {"lr", "warmup", "decay", "beta2", "weight_decay", "clip", "ema", "precision"}
+FIXED_IN_TRAIN = ("lr", "warmup", "decay", "beta2", "weight_decay", "clip", "ema", "precision", "devices")
+FIXED_IN_DATA = ("pairs", "fields", "centred")
 
 
 class Run:
@@ -30,20 +32,28 @@ class Run:
         self.metrics = self.folder / "metrics.csv"
         self.origin = self.folder / "origin.json"
 
-    def start(self, config: Config, checksum: str, overwrite: bool = False) -> None:
-        """A new folder; one that exists is left alone unless ``overwrite``."""
-        if self.folder.exists() and any(self.folder.iterdir()):
-            if not overwrite:
-                raise UserError(
-                    f"{self.folder} exists; give --resume to continue it, --overwrite to replace it, or another --out"
-                )
-            if not self.config.exists():
-                raise UserError(f"{self.folder} is no run folder (it has no config.yaml), so it is not replaced")
-            shutil.rmtree(self.folder)
+    def check_free(self, overwrite: bool = False) -> None:
+        """A folder that exists is left alone unless ``overwrite``, and then only if a run made it."""
+        if not self.folder.exists():
+            return
+        if not self.folder.is_dir():
+            raise UserError(f"{self.folder} is a file; give another --out")
+        if any(self.folder.iterdir()) and not overwrite:
+            raise UserError(
+                f"{self.folder} exists; give --resume to continue it, --overwrite to replace it, or another --out"
+            )
+        if any(self.folder.iterdir()) and not self.origin.exists():
+            raise UserError(f"{self.folder} is no run folder (it has no {self.origin.name}), so it is not replaced")
+
+    def start(self, config: Config, checksum: str) -> None:
+        """A folder for a new run; what an earlier one left in it goes, and files of other origin stay."""
+        for path in (self.checkpoint, self.folder / WEIGHTS, self.folder / CONFIG, self.metrics, *self._leftovers()):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.config, lambda path: Path(path).write_text(dump_config(config)))
+        self._write_config(config)
         origin = {**versions(), "data": config.data.path, "data_checksum": checksum}
-        write_atomically(self.origin, lambda path: Path(path).write_text(json.dumps(origin, indent=1) + "\n"))
+        write_atomically(self.origin, json.dumps(origin, indent=1) + "\n")
 
     def check_same(self, config: Config, checksum: str) -> None:
         """A resumed run continues what it began: the same method on the same data."""
@@ -51,17 +61,76 @@ class Run:
             raise UserError(f"{self.folder} is no run folder to resume; leave out --resume to start one")
         before, now = read_config(self.config).to_dict(), config.to_dict()
         changed = [key for key in now if key not in FREE_ON_RESUME and now[key] != before[key]]
-        changed += [f"train.{key}" for key in FIXED_IN_TRAIN if now["train"][key] != before["train"][key]]
-        changed += [f"data.{key}" for key in ("pairs", "fields", "centred") if now["data"][key] != before["data"][key]]
+        for part, fixed in (("train", FIXED_IN_TRAIN), ("data", FIXED_IN_DATA)):
+            changed += [f"{part}.{key}" for key in fixed if now[part][key] != before[part][key]]
         if changed:
+            differ = "differs" if len(changed) == 1 else "differ"
             raise UserError(
-                f"--resume: {', '.join(sorted(changed))} differ from {self.config}; start another run with another --out"
+                f"--resume: {', '.join(sorted(changed))} {differ} from {self.config}; "
+                "give what the run began with, or start another with another --out"
             )
-        trained_on = json.loads(self.origin.read_text()).get("data_checksum")
+        try:
+            trained_on = json.loads(self.origin.read_text())["data_checksum"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"--resume: {self.origin} is damaged ({error}); start anew with --overwrite") from None
         if trained_on != checksum:
             raise UserError(
                 f"--resume: {config.data.path} is not the data this run was trained on (its checksum differs)"
             )
+
+    def go_on(self, config: Config, step: int) -> None:
+        """Ready to continue from a step: the figures of later ones are dropped, and the files of a write cut short."""
+        for path in self._leftovers():
+            path.unlink(missing_ok=True)
+        self._write_config(config)
+        rows = [row for row in self.read_metrics() if row["step"].isdecimal() and int(row["step"]) <= step]
+        if rows:
+            text = io.StringIO()
+            writer = csv.DictWriter(text, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+            write_atomically(self.metrics, text.getvalue())
+        else:
+            self.metrics.unlink(missing_ok=True)
+
+    def _write_config(self, config: Config) -> None:
+        write_atomically(self.config, dump_config(config))
+
+    def _leftovers(self) -> list[Path]:
+        """Temporary files of a process that was killed while it wrote."""
+        names = (self.config.name, self.checkpoint.name, self.metrics.name, self.origin.name, WEIGHTS, CONFIG)
+        return [path for name in names for path in self.folder.glob(f".{name}.*")]
+
+    # -- the checkpoint
+
+    def write_checkpoint(self, state: dict[str, Any]) -> None:
+        import torch
+
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomically(self.checkpoint, buffer.getbuffer())
+
+    def read_checkpoint(self, version: int) -> dict[str, Any]:
+        import torch
+
+        path = self.checkpoint
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            raise UserError(
+                f"{path} is absent, so there is nothing to resume; start this run anew with --overwrite"
+            ) from None
+        except Exception as error:  # torch.load raises whatever its zip and unpickling layers raise
+            raise UserError(
+                f"{path} is damaged or cut short ({type(error).__name__}); start anew with --overwrite or another --out"
+            ) from None
+        found = state.get("version") if isinstance(state, dict) else None
+        if found != version:
+            raise UserError(
+                f"{path} is of checkpoint version {found}, this molflow reads {version}; "
+                f"go on with the molflow that wrote it ({self.origin} names it), or start another run"
+            )
+        return state
 
     # -- figures
 
@@ -74,20 +143,13 @@ class Run:
                 writer.writeheader()
             writer.writerow(row)
 
-    def rewind(self, step: int) -> None:
-        """Drop the figures of steps after the one that a resumed run starts from."""
-        rows = self.read_metrics()
-        if rows:
-            kept = [row for row in rows if int(row["step"]) <= step]
-            self.metrics.unlink()
-            for row in kept:
-                self.append(list(rows[0]), row)
-
     def read_metrics(self) -> list[dict[str, str]]:
+        """The rows of metrics.csv; a last line that a full disk or a kill cut short is left out."""
         if not self.metrics.exists():
             return []
-        with self.metrics.open(newline="") as file:
-            return list(csv.DictReader(file))
+        text = self.metrics.read_bytes().decode(errors="replace")
+        whole = text[: text.rfind("\n") + 1]
+        return list(csv.DictReader(io.StringIO(whole, newline="")))
 
 
 def versions() -> dict[str, str]:

@@ -14,12 +14,12 @@ def train(
     overwrite: bool = False,
     dry_run: bool = False,
     print_config: bool = False,
-) -> None:
+) -> int:
     """Train a flow as a configuration file says, into a run folder.
 
     Every key of the file can be changed on the command line, as `train.lr=1e-3` or `--train.lr 1e-3`. The folder then
     holds config.yaml as resolved, metrics.csv, model.safetensors with config.json for sampling, and last.ckpt to resume
-    from. Ctrl-C saves and stops.
+    from. Ctrl-C and SIGTERM save and stop.
 
     Args:
         config: a YAML file; configs/ has one for each experiment
@@ -41,14 +41,19 @@ def train(
     resolved = read_config(config, overrides)
     if print_config:
         print(dump_config(resolved), end="")
-        return
+        return 0
+    from molflow.training import Interrupted, fit
     from molflow.training import dry_run as rehearse
-    from molflow.training import fit
 
     if dry_run:
         for name, value in rehearse(resolved).items():
             print(f"{name:>15}  {value}")
-        return
+        return 0
     folder = out or f"runs/{Path(config).stem}"
-    fit(resolved, folder, resume=resume, overwrite=overwrite, progress=sys.stderr.isatty())
+    try:
+        fit(resolved, folder, resume=resume, overwrite=overwrite, progress=sys.stderr.isatty())
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return stop.code
     print(f"{folder} is trained; try: molflow sample {folder} --n 100 --out molecules.sdf")
+    return 0

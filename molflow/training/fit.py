@@ -1,0 +1,117 @@
+"""A configuration -> a run folder, by Lightning's loop on one device or several."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from molflow.build import UserError
+from molflow.data.store import Store
+from molflow.device import pick_device
+from molflow.experiment import Config, TrainConfig
+from molflow.run import Run
+from molflow.training.journal import Journal
+from molflow.training.module import VERSION, Training
+
+
+class Interrupted(UserError):
+    """A run that was asked to stop; what it had is saved."""
+
+    def __init__(self, number: signal.Signals, step: int, total: int, folder: Path):
+        super().__init__(
+            f"stopped by {number.name} after step {step} of {total}; all is saved in {folder}, "
+            "and the same command with --resume goes on"
+        )
+        self.code = 128 + number  # as a shell counts processes that a signal ended
+
+
+def fit(config: Config, out: str | Path, resume: bool = False, overwrite: bool = False, progress: bool = True) -> Run:
+    """Train as the configuration says, into a run folder.
+
+    With several devices, the processes that Lightning starts for them run the caller's script too; they end here.
+    """
+    run, first = Run(out), rank_zero_only.rank == 0
+    if not resume and first:
+        run.check_free(overwrite)
+    store = Store(config.data.path)
+    training = Training(config, store)
+    journal = Journal(run)
+    with _quiet():
+        trainer = _trainer(config.train, run, [journal, *([TQDMProgressBar(refresh_rate=10)] if progress else [])])
+        if resume:
+            run.check_same(config, store.checksum)
+            training.restore(run.read_checkpoint(VERSION))
+        if first:  # nothing that was there changes before all else is known to be well
+            run.go_on(config, training.steps_done) if resume else run.start(config, store.checksum)
+        try:
+            trainer.fit(training)
+        except SystemExit:  # Lightning's answer to a Ctrl-C that nobody caught
+            raise KeyboardInterrupt from None
+        finally:
+            journal.restore_handlers()
+    if not first:
+        raise SystemExit(0)
+    total = training.total_steps(trainer.world_size)
+    if journal.stop and training.steps_done < total:
+        raise Interrupted(journal.stop, training.steps_done, total, run.folder)
+    return run
+
+
+def _trainer(train: TrainConfig, run: Run, callbacks: list[Callback]) -> Trainer:
+    device = pick_device(train.device)
+    present = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device.type, train.devices)
+    if train.devices > (1 if device.index is not None else present):
+        raise UserError(f"train.devices={train.devices}, but train.device={train.device} has {present} here")
+    return Trainer(
+        accelerator={"cuda": "gpu"}.get(device.type, device.type),
+        devices=[device.index] if device.index is not None else train.devices,
+        strategy="ddp" if train.devices > 1 else "auto",
+        max_epochs=1,
+        logger=_logger(train.logger, run),
+        callbacks=callbacks,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=any(isinstance(callback, TQDMProgressBar) for callback in callbacks),
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+    )
+
+
+def _logger(name: str, run: Run):
+    from lightning.pytorch import loggers
+
+    if name == "csv":
+        return False  # metrics.csv is always written
+    try:
+        if name == "tensorboard":
+            return loggers.TensorBoardLogger(run.folder, name="tensorboard", version="")
+        if name == "wandb":
+            return loggers.WandbLogger(name=run.folder.name, save_dir=run.folder)
+        return loggers.MLFlowLogger(experiment_name=run.folder.name, save_dir=str(run.folder / "mlruns"))
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"train.logger={name} needs a package that is not installed: pip install {error.name or name}"
+        ) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's greetings and its advice to use more workers."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning.*")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

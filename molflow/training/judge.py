@@ -1,0 +1,60 @@
+"""What the averaged weights are worth while training goes on: losses on validation molecules, scores of samples."""
+
+from __future__ import annotations
+
+import torch
+
+from molflow.data.loader import Loader
+from molflow.device import fast_matmul
+from molflow.rng import Rng, numpy_generator, seed_of
+from molflow.training.module import SAMPLE, VALIDATE, Training
+
+MOST = 2000  # validation molecules
+
+
+def columns(training: Training) -> list[str]:
+    """The columns of metrics.csv."""
+    losses = ["loss", *(f"loss_{name}" for name in training.model.path.paths)]
+    return [
+        *("step", "molecules", "seconds", "molecules_per_second", "lr"),
+        *losses,
+        *(f"val_{name}" for name in losses),
+        *("edm_molecule_stable", "strict_valid"),
+    ]
+
+
+@torch.no_grad()
+def validation_losses(training: Training) -> dict[str, float]:
+    """The averaged weights' loss on validation molecules, with the same noise each time."""
+    config, store, device = training.config, training.store, training.device
+    index = store.indices("val")
+    if not len(index):
+        return {}
+    index = numpy_generator(config.seed, VALIDATE).permutation(index)[:MOST]
+    sums: dict[str, float] = {}
+    for step, batch in Loader(store, index, config.data.pairs, epochs=1, shuffle=False, fields=training.fields_read):
+        rng = Rng(seed_of(config.seed, VALIDATE, step), torch.arange(len(batch), device=device))
+        with fast_matmul():
+            losses = training.losses(training.average, batch.to(device), rng)
+        for name, loss in {"val_loss": training.objective.total(losses), **losses}.items():
+            sums[name] = sums.get(name, 0.0) + float(loss) * len(batch) / len(index)
+    return {name if name == "val_loss" else f"val_loss_{name}": value for name, value in sums.items()}
+
+
+def sample_scores(training: Training) -> dict[str, float]:
+    """A quick score of samples from the averaged weights."""
+    config, model = training.config, training.model
+    if "atom" not in model.path.paths or not config.train.samples:
+        return {}
+    from molflow.evaluate import score
+
+    model.network = training.average
+    try:
+        batch = model.sample(config.train.samples, seed=seed_of(config.seed, SAMPLE) >> 1)
+    finally:
+        model.network = training.network
+    report = score(batch, protocols=["edm", "strict"] if batch.bond is not None else ["edm"])
+    scores = {"edm_molecule_stable": report["edm"].molecule_stable.value}
+    if batch.bond is not None:
+        scores["strict_valid"] = report["strict"].valid.value
+    return {name: value for name, value in scores.items() if value is not None}

@@ -1,0 +1,101 @@
+"""What a run would take: everything built, a few steps taken, nothing written."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molflow.batch import Batch
+from molflow.data.store import Store
+from molflow.device import pick_device
+from molflow.experiment import Config
+from molflow.rng import Rng
+from molflow.training.module import Training
+
+_PLACES = (0.5, 0.2, 0.8, 0.35, 0.65, 0.05, 0.95)  # of the batches in order of their cost
+_PATIENCE = 10.0  # seconds of steps after which no more are measured
+
+
+def dry_run(config: Config) -> dict[str, Any]:
+    """Sizes, parameters, memory and the expected time of a run; the steps are taken on batches dear and cheap."""
+    store = Store(config.data.path)
+    training = Training(config, store)
+    training.to(pick_device(config.train.device))
+    loader, optimizer = training.loader(), training.configure_optimizers()
+    sizes = store.sizes[loader.index]
+    by_cost = sorted(loader.plan.epoch(0), key=lambda batch: len(batch) * int(sizes[batch].max()) ** 2)
+
+    def batch_at(place: float) -> Batch:
+        index = by_cost[round(place * (len(by_cost) - 1))]
+        return store.batch(loader.index[index], fields=training.fields_read).to(training.device)
+
+    dearest = batch_at(1.0)
+    memory, loss = _memory(training, optimizer, dearest)
+    seconds, started = [], time.perf_counter()
+    for place in _PLACES:
+        seconds.append(_seconds(training, optimizer, batch_at(place)))
+        if time.perf_counter() - started > _PATIENCE:
+            break
+    steps, each = training.total_steps(config.train.devices), float(np.mean(seconds))
+    parameters = sum(p.numel() for p in training.network.parameters())
+    return {
+        "molecules": f"{len(loader.index):,} to train on, {len(store.indices('val')):,} to validate",
+        "atom kinds": " ".join(training.model.vocabulary.atoms) or "none",
+        "batch": f"{dearest}; padding {loader.plan.padding():.1%} in all",
+        "parameters": f"{parameters:,}",
+        "device": str(training.device),
+        "memory": f"{memory / 2**20:.0f} MiB saved for the backward pass of the dearest batch",
+        "loss": f"{loss:.4g} before training",
+        "steps": f"{steps:,} ({steps * config.train.devices / training.batches:.3g} epochs)",
+        "expected time": f"{_spell(steps * each)} at {each * 1e3:.0f} ms a step, besides validation",
+    }
+
+
+def _rng(training: Training, batch: Batch) -> Rng:
+    return Rng(training.config.seed, torch.arange(len(batch), device=training.device))
+
+
+def _memory(training: Training, optimizer: torch.optim.Optimizer, batch: Batch) -> tuple[int, float]:
+    """Bytes that a step keeps for its backward pass, and its loss. The step also warms memory and threads up."""
+    saved: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        losses, _ = training.descend(optimizer, batch, _rng(training, batch))
+    return sum(saved.values()), float(losses["loss"])
+
+
+def _seconds(training: Training, optimizer: torch.optim.Optimizer, batch: Batch) -> float:
+    """The mean time of a step: with a hint as often as training gives one, and without."""
+    share, mean = training.objective.hint, 0.0
+    try:
+        for hint, weight in ((0.0, 1 - share), (1.0, share)):
+            training.objective.hint = hint
+            if weight:
+                _wait(training.device)
+                started = time.perf_counter()
+                training.descend(optimizer, batch, _rng(training, batch))
+                _wait(training.device)
+                mean += weight * (time.perf_counter() - started)
+    finally:
+        training.objective.hint = share
+    return mean
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _spell(seconds: float) -> str:
+    for size, unit in ((3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
