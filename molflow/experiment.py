@@ -102,7 +102,8 @@ class Facts:
         missing = [name for name in fields if name not in store.fields and name != "charge"]
         if missing:
             raise UserError(
-                f"{store.path} carries {', '.join(store.fields)}, not {', '.join(missing)}; set data.fields to what it has"
+                f"{store.path} carries {', '.join(store.fields)}, not {', '.join(missing)}; "
+                "set data.fields to what it has"
             )
         vocabulary = Vocabulary()
         if "atom" in fields:

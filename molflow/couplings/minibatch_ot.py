@@ -10,7 +10,7 @@ from molflow.rng import Rng
 
 
 class MinibatchOT(Coupling):
-    """The pairing of a minibatch's noise with its molecules that has the least total squared distance (Tong et al. 2024).
+    """The pairing of a minibatch's noise and molecules with the least total squared distance (Tong et al. 2024).
 
     Noise of another size cannot be paired, so the plan is solved, exactly and by POT, among molecules of equal size.
     The atoms keep their rows: chain it with ``align`` to pair those too.

@@ -9,10 +9,11 @@ from molflow.rng import Rng
 
 
 class Jump(Path):
-    """x_t = x1 with probability t, else x0: each label jumps once, at a uniform time (Campbell et al. 2024; Gat et al. 2024).
+    """x_t = x1 with probability t, else x0: each label jumps once, at a uniform time.
 
-    Its rates are u(y | x) = (p(y) - [y = x]) / (1 - t), p the predicted law of the endpoint, whatever law x0 has: uniform
-    noise and masks differ in their prior alone. ``states`` counts the classes and, with masks, the hidden state.
+    Its rates are u(y | x) = (p(y) - [y = x]) / (1 - t), p the predicted law of the endpoint, whatever law x0 has:
+    uniform noise and masks differ in their prior alone (Campbell et al. 2024; Gat et al. 2024). ``states`` counts the
+    classes and, with masks, the hidden state.
     """
 
     def __init__(self, states: int):

@@ -8,7 +8,7 @@ from molflow.rng import Rng
 
 
 class OneHot(Path):
-    """x_t = (1 - t) x0 + t e(x1), a straight line from Gaussian noise to the corner e of the class: no chance on the way."""
+    """x_t = (1 - t) x0 + t e(x1), straight from Gaussian noise to the corner e of the class: no chance on the way."""
 
     def __init__(self, states: int):
         self.states = states

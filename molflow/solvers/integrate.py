@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from molflow.batch import Batch
 from molflow.rng import Rng
@@ -20,7 +21,7 @@ def integrate(
     """Carry x along the grid of times; ``watch(t, x)`` sees every state on the way."""
     if watch:
         watch(times[0], x)
-    for t, s in zip(times[:-1], times[1:]):
+    for t, s in pairwise(times):
         x = solver.step(flow, x, t, s, rng)
         if watch:
             watch(s, x)

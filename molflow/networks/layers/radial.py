@@ -9,6 +9,9 @@ from torch import Tensor, nn
 class Radial(nn.Module):
     """exp(-((d - mu_k) / w_k)^2), half of them between 0.5 and 2.2 angstrom, where bonds are, the rest to ``far``."""
 
+    mu: Tensor
+    inverse: Tensor
+
     def __init__(self, count: int = 16, far: float = 10.0):
         super().__init__()
         near = torch.linspace(0.5, 2.2, count // 2)
