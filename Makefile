@@ -40,7 +40,7 @@ notebooks: $(VENV)/.dev ## run the notebooks
 	$(BIN)/python -m pytest --nbmake -n $(JOBS) notebooks
 
 bench: $(VENV)/.dev ## run the benchmarks one after the other; each prints its table
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+	@set -e; for script in $$(grep -l __main__ benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script; done
 
 clean: ## remove what the other targets made, the environment too
 	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
