@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from molflow.atomic import replacing
 from molflow.build import UserError
 from molflow.data.download import Remote, fetch
 from molflow.data.qm9_raw import UNITS, Molecule, RawFiles, read, read_uncharacterized
@@ -134,6 +135,5 @@ def _write_listing(path: Path, unread: list[tuple[str, str]]) -> None:
     if not unread:
         path.unlink(missing_ok=True)  # of the conversion that this one replaces
         return
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text("".join(f"{name}\t{why}\n" for name, why in unread))
-    os.replace(part, path)
+    with replacing(path) as part:
+        part.write_text("".join(f"{name}\t{why}\n" for name, why in unread))

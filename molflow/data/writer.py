@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import tempfile
@@ -14,6 +13,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from molflow import __version__
+from molflow.atomic import clear_errors, refuse_existing, replacing
 from molflow.build import UserError
 from molflow.data.checks import check_molecules
 from molflow.data.format import FORMAT, PROPERTY, SPLITS, VERSION, checksum, header_bytes
@@ -44,12 +45,12 @@ class StoreWriter:
         meta: Mapping[str, str] | None = None,
     ):
         self.path = Path(path)
-        if self.path.exists() and not overwrite:
-            raise UserError(f"{self.path} exists; choose another name, or say --overwrite to replace it")
+        refuse_existing(self.path, overwrite)
         self.meta = {**(meta or {}), "source": source}
         self.fields: frozenset[str] | None = None
         self.dim = 0
         self._files: dict[str, IO[bytes]] = {}
+        self._failure: UserError | None = None
         self._sizes, self._bond_counts, self._smiles_lengths = array("q"), array("q"), array("q")
         self._split = bytearray()
         self._props: dict[str, array] = {}
@@ -59,17 +60,15 @@ class StoreWriter:
         return len(self._sizes)
 
     def __enter__(self) -> StoreWriter:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+        with clear_errors(self.path):
             self._files = {name: tempfile.TemporaryFile(dir=self.path.parent) for name in _SPOOLED}  # noqa: SIM115
-        except OSError as error:
-            raise _disk(self.path, error) from None
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
-                self._finish()
+                with clear_errors(self.path):
+                    self._finish()
         finally:
             for file in self._files.values():
                 with contextlib.suppress(OSError):  # a full disk refuses the last bytes of a file nobody will read
@@ -142,11 +141,13 @@ class StoreWriter:
         if "numbers" in columns:
             self._seen_numbers[columns["numbers"]] = True
         try:
-            for name, column in columns.items():
-                self._files[name].write(column.astype(_SPOOLED[name]).tobytes())
-            self._files["smiles"].write(b"".join(texts))
-        except OSError as error:
-            raise _disk(self.path, error) from None
+            with clear_errors(self.path):
+                for name, column in columns.items():
+                    self._files[name].write(column.astype(_SPOOLED[name]).tobytes())
+                self._files["smiles"].write(b"".join(texts))
+        except UserError as error:
+            self._failure = error  # the columns do not fit one another any more
+            raise
         before = len(self)
         self._sizes.extend(sizes.tolist())
         self._bond_counts.extend(bond_counts.tolist())  # zeros where there are no bonds at all
@@ -178,6 +179,8 @@ class StoreWriter:
     # -- the file
 
     def _finish(self) -> None:
+        if self._failure:
+            raise self._failure
         if not len(self) or self.fields is None:
             raise UserError(f"no molecules to write: {self.path} was not made")
         columns = self._columns(self.fields)
@@ -185,25 +188,18 @@ class StoreWriter:
             **self.meta,
             "format": FORMAT,
             "version": str(VERSION),
-            "created_by": f"molflow {_version()}",
+            "created_by": f"molflow {__version__}",
             "elements": json.dumps(np.flatnonzero(self._seen_numbers).tolist()),
             "bond_orders": json.dumps(np.flatnonzero(self._seen_orders).tolist()),
             "checksum": checksum({n: (d, s, self._pieces(n, d, whole)) for n, (d, s, whole) in columns.items()}),
         }
-        part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
-        try:
-            with open(part, "wb") as file:
-                file.write(header_bytes({n: (d, s) for n, (d, s, _) in columns.items()}, meta))
-                for name, (dtype, _, whole) in columns.items():
-                    for piece in self._pieces(name, dtype, whole):
-                        file.write(piece)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, self.path)
-        except OSError as error:
-            raise _disk(self.path, error) from None
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(self.path) as part, open(part, "wb") as file:
+            file.write(header_bytes({n: (d, s) for n, (d, s, _) in columns.items()}, meta))
+            for name, (dtype, _, whole) in columns.items():
+                for piece in self._pieces(name, dtype, whole):
+                    file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
 
     def _columns(self, fields: frozenset[str]) -> dict[str, tuple[np.dtype, tuple[int, ...], np.ndarray | None]]:
         """{name: (dtype, shape, the array unless it waits in a file)}, wide types first so that all lie aligned."""
@@ -238,15 +234,3 @@ class StoreWriter:
         file.seek(0)
         while piece := file.read(_CHUNK):
             yield piece if dtype == _SPOOLED[name] else np.frombuffer(piece, _SPOOLED[name]).astype(dtype).tobytes()
-
-
-def _version() -> str:
-    import molflow
-
-    return getattr(molflow, "__version__", "0")
-
-
-def _disk(path: Path, error: OSError) -> UserError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UserError(f"{path}: the disk is full; nothing was written. Free some space, or choose another folder")
-    return UserError(f"{path}: cannot be written ({error.strerror or error})")
