@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from molflow.data.format import CODES
+from molflow.data.qm9_raw import UNITS
 from molflow.data.store import Store, StoreWriter
 
 
@@ -32,3 +33,13 @@ def test_the_tables_name_every_array_and_key(root, tmp_path):
     names = {np.dtype(numpy): code for code, numpy in CODES.items()}
     assert documented == {name: names[array.dtype] for name, array in store._arrays.items()}
     assert all(f"| `{key}` |" in page for key in store.meta)
+
+
+def test_the_properties_of_qm9_are_documented_with_their_units(root):
+    page = (root / "docs/data-format.md").read_text()
+    units = {}
+    for names, unit in re.findall(
+        r"^\| (`\w+`(?:, `\w+`)*) \| ?([\w^/() ]*?) ?\|", page[page.index("## What") :], re.M
+    ):
+        units |= dict.fromkeys(re.findall(r"\w+", names), unit)
+    assert units == {"gdb_index": "", **UNITS}
