@@ -53,8 +53,8 @@ class Batch:
         """Empty molecules of the sizes asked, as a prior takes them."""
         sizes = torch.as_tensor(sizes, device=device)
         longest = int(sizes.max()) if len(sizes) else 0
-        mask = torch.arange(longest, device=device) < sizes[:, None]
-        return cls(torch.zeros(len(sizes), longest, dim, device=device), mask)
+        mask = torch.arange(longest, device=sizes.device) < sizes[:, None]
+        return cls(torch.zeros(len(sizes), longest, dim, device=sizes.device), mask)
 
     @classmethod
     def cat(cls, batches: Sequence[Batch]) -> Batch:
@@ -98,13 +98,14 @@ class Batch:
 
     def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> Batch:
         """The molecules at ``index`` (a number, a slice, a list, or a boolean mask), cut to their largest."""
-        if isinstance(index, int):
-            index = [range(len(self))[index]]
         if not isinstance(index, slice):
             index = torch.as_tensor(index, device=self.device)
+            if index.ndim == 0:
+                index = torch.tensor([range(len(self))[int(index)]], device=self.device)
             index = index if index.dtype == torch.bool else index.long()
         picked = self._map(lambda value: value[index])
-        return picked.pad_to(int(picked.sizes.max()) if len(picked) else 0)
+        columns = picked.mask.any(0).nonzero()
+        return picked.pad_to(int(columns[-1]) + 1 if len(columns) else 0)
 
     def __iter__(self) -> Iterator[Batch]:
         return (self[i] for i in range(len(self)))
@@ -184,15 +185,14 @@ class Batch:
         from torch_geometric.data import Data
 
         graphs = []
-        for b in range(len(self)):
-            n = int(self.sizes[b])
-            graph = Data(pos=self.pos[b, :n], num_nodes=n)
+        for b, here in enumerate(self.mask):
+            graph = Data(pos=self.pos[b, here], num_nodes=int(here.sum()))
             if self.atom is not None:
-                graph.z = self.atom[b, :n]
+                graph.z = self.atom[b, here]
             if self.charge is not None:
-                graph.charge = self.charge[b, :n]
+                graph.charge = self.charge[b, here]
             if self.bond is not None:
-                bond = self.bond[b, :n, :n]
+                bond = self.bond[b, here][:, here]
                 graph.edge_index = bond.nonzero().T.contiguous()
                 graph.edge_attr = bond[graph.edge_index[0], graph.edge_index[1]]
             for name, value in self.props.items():
@@ -201,13 +201,13 @@ class Batch:
         return PygBatch.from_data_list(graphs)
 
     @classmethod
-    def from_pyg(cls, graphs: PygBatch, props: Sequence[str] = ()) -> Batch:
+    def from_pyg(cls, graphs: Any, props: Sequence[str] = ()) -> Batch:
         """From a torch-geometric batch that names its fields as ``to_pyg`` does."""
         sizes = graphs.ptr.diff()
         out = cls.of_sizes(sizes, dim=graphs.pos.shape[-1], device=graphs.pos.device)
         mask, changes = out.mask, {}
         for ours, theirs in (("pos", "pos"), ("atom", "z"), ("charge", "charge")):
-            value = graphs.get(theirs) if theirs in graphs else None
+            value = graphs[theirs] if theirs in graphs else None  # noqa: SIM401
             if value is not None:
                 dense = value.new_zeros(*mask.shape, *value.shape[1:])
                 dense[mask] = value
@@ -226,7 +226,7 @@ def _zero_outside(value: Tensor, mask: Tensor) -> Tensor:
 
 
 def mirror(value: Tensor, pair_mask: Tensor) -> Tensor:
-    """A pair field [B, N, N, ...] with its upper triangle on both sides, and zero on the diagonal and in the padding."""
+    """A pair field [B, N, N, ...] with its upper triangle on both sides, zero on the diagonal and in the padding."""
     n = value.shape[1]
     upper = torch.ones(n, n, dtype=torch.bool, device=value.device).triu(1)
     upper = upper.reshape(n, n, *[1] * (value.ndim - 3))

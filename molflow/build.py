@@ -46,7 +46,7 @@ def build(what: str, choices: Mapping[str, str | Callable], spec: str | Mapping[
     if not isinstance(spec, Mapping) or "name" not in spec:
         raise UserError(f"{what}: expected a name, or a mapping with 'name' and its keywords, not {spec!r}")
     keywords = {key: value for key, value in spec.items() if key != "name"}
-    if spec["name"] not in choices:
+    if not isinstance(spec["name"], str) or spec["name"] not in choices:
         raise unknown(what, spec["name"], choices)
     target = resolve(choices[spec["name"]])
     where = f"{what} {spec['name']!r}"
@@ -107,13 +107,13 @@ def coerce(value: Any, hint: Any, where: str) -> Any:
     if expected in (Union, types.UnionType):
         if value is None and type(None) in typing.get_args(hint):
             return None
-        for option in typing.get_args(hint):
-            if option is type(None):
-                continue
+        options = [option for option in typing.get_args(hint) if option is not type(None)]
+        for option in options:
             try:
                 return coerce(value, option, where)
             except UserError:
-                continue
+                if len(options) == 1:
+                    raise  # its own words say more: a key or an entry within
         raise _wrong(where, hint, value)
     if expected is Literal:
         for choice in typing.get_args(hint):
@@ -144,8 +144,13 @@ def coerce(value: Any, hint: Any, where: str) -> Any:
     if isinstance(expected, type) and issubclass(expected, (list, tuple, typing.Sequence)):  # type: ignore[arg-type]
         if not isinstance(value, (list, tuple)):
             raise _wrong(where, hint, value)
-        item = (typing.get_args(hint) or (Any,))[0]
-        items = [coerce(entry, item, f"{where}[{i}]") for i, entry in enumerate(value)]
+        kinds = typing.get_args(hint) or (Any,)
+        if expected is tuple and kinds[1:] != (...,) and kinds != (Any,):
+            if len(value) != len(kinds):
+                raise _wrong(where, hint, value)
+        else:
+            kinds = [kinds[0]] * len(value)
+        items = [coerce(entry, kind, f"{where}[{i}]") for i, (entry, kind) in enumerate(zip(value, kinds))]
         return tuple(items) if expected is tuple else items
     return value
 

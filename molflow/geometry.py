@@ -8,9 +8,9 @@ from torch import Tensor
 
 def centre(pos: Tensor, mask: Tensor) -> Tensor:
     """Move each molecule's mean to the origin; the padding becomes zero."""
-    weight = mask.unsqueeze(-1).to(pos.dtype)
-    mean = (pos * weight).sum(-2, keepdim=True) / weight.sum(-2, keepdim=True).clamp(min=1)
-    return (pos - mean) * weight
+    outside = ~mask.unsqueeze(-1)
+    mean = pos.masked_fill(outside, 0).sum(-2, keepdim=True) / mask.sum(-1).clamp(min=1)[..., None, None]
+    return (pos - mean).masked_fill(outside, 0)
 
 
 def random_rotation(normal: Tensor) -> Tensor:
@@ -24,8 +24,8 @@ def random_rotation(normal: Tensor) -> Tensor:
 
 def kabsch(pos: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """The proper rotation R [..., D, D] that minimises sum |pos R^T - target|^2 for centred clouds (Kabsch 1976)."""
-    weight = mask.unsqueeze(-1).to(pos.dtype)
-    u, _, vt = torch.linalg.svd((target * weight).transpose(-1, -2) @ (pos * weight))
+    outside = ~mask.unsqueeze(-1)
+    u, _, vt = torch.linalg.svd(target.masked_fill(outside, 0).transpose(-1, -2) @ pos.masked_fill(outside, 0))
     sign = torch.ones_like(u[..., 0, :])
     sign[..., -1] = torch.linalg.det(u @ vt).sign()
     return (u * sign.unsqueeze(-2)) @ vt
@@ -44,4 +44,4 @@ def pair_distances(pos: Tensor, floor: float = 1e-12) -> Tensor:
 
 def sum_squares(pos: Tensor, mask: Tensor) -> Tensor:
     """Sum of squared coordinates of each molecule, [...]."""
-    return (pos.square().sum(-1) * mask).sum(-1)
+    return pos.square().sum(-1).masked_fill(~mask, 0).sum(-1)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from molflow.rng import Rng, seed_of
+from molflow.rng import _GOLDEN, Rng, _hash, _hash_int, numpy_generator, seed_of
 
 
 def test_uniform_numbers_lie_strictly_between_zero_and_one():
@@ -44,3 +46,43 @@ def test_draws_follow_one_another_and_repeat_from_the_start():
 def test_seeds_of_places_differ():
     assert len({seed_of(0, epoch, step) for epoch in range(50) for step in range(50)}) == 2500
     assert seed_of(1, 2) != seed_of(2, 1)
+
+
+@given(st.lists(st.integers(0, 10**12), min_size=1, max_size=6, unique=True), st.integers(-5, 2**40), st.integers(1, 5))
+@settings(max_examples=30, deadline=None)
+def test_a_molecule_draws_the_same_alone_in_a_batch_and_beside_padding(ids, seed, extent):
+    together = Rng(seed, torch.tensor(ids))
+    first, second = together.normal(extent + 2, 3), together.uniform(extent + 1)
+    for row, identity in enumerate(ids):
+        alone = Rng(seed, torch.tensor([identity]))
+        assert torch.equal(alone.normal(extent, 3)[0], first[row, :extent])
+        assert torch.equal(alone.uniform(extent)[0], second[row, :extent])
+
+
+def test_the_hash_is_that_of_splitmix64():
+    """Its published generator, seeded with 0 and 1234567, begins with these."""
+    assert _hash_int(_GOLDEN) == 0xE220A8397B1DCDAF
+    assert seed_of(0) == 0xE220A8397B1DCDAF
+    assert _hash_int(1234567 + _GOLDEN & (1 << 64) - 1) == 6457827717110365317
+
+
+def test_the_hash_of_a_tensor_is_the_hash_of_its_numbers():
+    numbers = [0, 1, 2**31, 2**62, 2**63 - 1]
+    signed = _hash(torch.tensor(numbers + [-n for n in numbers]))
+    assert [value % 2**64 for value in signed.tolist()] == [
+        _hash_int(n % 2**64) for n in numbers + [-n for n in numbers]
+    ]
+
+
+def test_numbers_stay_what_they_were():
+    """A change here changes every sample that anyone made from a seed."""
+    rng = Rng(0, torch.tensor([0, 7]))
+    expected = [[0.2817613, 0.6131064], [0.0984916, 0.1302113]]
+    assert torch.allclose(rng.uniform(2), torch.tensor(expected), atol=1e-6)
+
+
+def test_host_generators_repeat():
+    assert Rng.of(3, 5).generator().random() == Rng.of(3, 8).generator().random()
+    assert numpy_generator(1, 2).random() == numpy_generator(1, 2).random()
+    assert numpy_generator(1, 2).random() != numpy_generator(2, 1).random()
+    assert numpy_generator(-1).random() >= 0

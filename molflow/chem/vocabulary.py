@@ -30,6 +30,13 @@ class Vocabulary:
     charges: tuple[int, ...] = ()
     bonds: tuple[int, ...] = ()
 
+    def __post_init__(self):
+        for what, labels in (("atoms", self.kinds), ("charges", self.charges), ("bonds", self.bonds)):
+            if len(set(labels)) < len(labels):
+                raise UserError(f"a vocabulary names each label once, but its {what} are {getattr(self, what)}")
+        if self.charges and any(charge for _, charge in self.kinds):
+            raise UserError(f"with charges a field of their own, atom kinds are neutral: not {self.atoms}")
+
     @property
     def classes(self) -> dict[str, int]:
         """Classes of each label field in use."""
@@ -98,7 +105,7 @@ def kind_name(number: int, charge: int) -> str:
 
 
 def parse_kind(kind: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([A-Z][a-z]?)(?:([+-])(\d*))?", kind)
+    match = re.fullmatch(r"([A-Z][a-z]?)(?:([+-])([1-9]\d*)?)?", kind)
     if not match or match[1] not in NUMBER:
         raise UserError(f"{kind!r} is no atom kind: write an element and its charge, such as C, N+ or S-2")
     return NUMBER[match[1]], int((match[2] or "") + (match[3] or "1")) if match[2] else 0
