@@ -18,7 +18,7 @@ STEP_SCALE = 12.0  # angstrom a layer; over the width, since Adam moves a wider 
 class Dense(Network):
     """State: atom scalars h [B, N, C] and vectors v [B, N, K, D], pair features e [B, N, N, P], positions x [B, N, D].
 
-    The refined x is the endpoint of the coordinates; heads read the labels of atoms from h, of pairs from e and |x_i - x_j|.
+    The refined x is the endpoint of the coordinates; heads read labels of atoms from h, of pairs from e and |x_i - x_j|.
     """
 
     def __init__(
