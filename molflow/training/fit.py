@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,12 +53,15 @@ def fit(config: Config, out: str | Path, resume: bool = False, overwrite: bool =
             training.restore(run.read_checkpoint(VERSION))
         if first:  # nothing that was there changes before all else is known to be well
             run.go_on(config, training.steps_done) if resume else run.start(config, store.checksum)
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             trainer.fit(training)
         except SystemExit:  # Lightning's answer to a Ctrl-C that nobody caught
             raise KeyboardInterrupt from None
         finally:
-            journal.restore_handlers()
+            if threading.current_thread() is threading.main_thread():
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
     if not first:
         raise SystemExit(0)
     total = training.total_steps(trainer.world_size)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from typing import Any
 
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
@@ -29,14 +28,13 @@ class Journal(Callback):
         self.began = self.saved = 0.0
         self.seconds_before = 0.0  # of a run that is resumed
         self.molecules_before = 0
-        self.handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, module: Training) -> None:
         self.began = self.saved = time.monotonic()
         self.seconds_before, self.molecules_before = module.seconds, module.molecules
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self.handlers[number] = signal.signal(number, self.on_signal)
+        if threading.current_thread() is threading.main_thread():  # no other may; fit restores the handlers
+            signal.signal(signal.SIGINT, self.on_signal)
+            signal.signal(signal.SIGTERM, self.on_signal)
 
     def on_signal(self, number: int, frame) -> None:
         if self.stop:
@@ -89,9 +87,3 @@ class Journal(Callback):
             self.run.append(columns(module), {**row, **figures})
             for logger in trainer.loggers:
                 logger.log_metrics(figures, module.steps_done)
-
-    def restore_handlers(self) -> None:
-        """The signals mean again what they meant before."""
-        for number, handler in self.handlers.items():
-            signal.signal(number, handler)
-        self.handlers = {}

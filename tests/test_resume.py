@@ -1,0 +1,287 @@
+"""A run that is killed, stopped or refused loses nothing, and one that is resumed ends as if it had never stopped."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+
+from molflow.cli import main
+from molflow.training import Training, journal
+
+NETWORK = {"name": "dense", "width": 16, "pair_width": 8, "vectors": 2, "heads": 2, "layers": 1}
+
+
+@pytest.fixture(scope="module")
+def config(few_molecules, tmp_path_factory):
+    """Twelve steps, more than an epoch, with a checkpoint after the sixth."""
+    values = {
+        "data": {"path": str(few_molecules), "pairs": 4000},
+        "network": NETWORK,
+        "train": {"steps": 12, "validate": 2, "samples": 0, "lr": 2e-3},
+    }
+    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(config, tmp_path_factory):
+    """The run that nothing disturbed."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    assert train(config, out) == 0
+    return out
+
+
+def train(config, out, *arguments) -> int:
+    return main(["train", str(config), "--out", str(out), *arguments])
+
+
+def at_step(monkeypatch, step, action):
+    """Do something after the optimiser's step number ``step``, before anything is logged or saved."""
+    original = Training.training_step
+
+    def training_step(self, batch, index):
+        original(self, batch, index)
+        if self.steps_done == step:
+            action()
+
+    monkeypatch.setattr(Training, "training_step", training_step)
+
+
+def figures(run):
+    with (run / "metrics.csv").open(newline="") as file:
+        return [
+            {key: value for key, value in row.items() if key not in ("seconds", "molecules_per_second")}
+            for row in csv.DictReader(file)
+        ]
+
+
+def flat(value, name=""):
+    if isinstance(value, (dict, list, tuple)):
+        for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from flat(entry, f"{name}.{key}")
+    else:
+        yield name, value
+
+
+def assert_same_run(run, whole):
+    ours, theirs = (dict(flat(torch.load(path / "last.ckpt", weights_only=True))) for path in (run, whole))
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        same = torch.equal(ours[name], theirs[name]) if torch.is_tensor(ours[name]) else ours[name] == theirs[name]
+        assert same or name == ".seconds", name
+    assert (run / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert (run / "config.json").read_text() == (whole / "config.json").read_text()
+    assert figures(run) == figures(whole)
+
+
+def contents(folder):
+    return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("*") if p.is_file()}
+
+
+KILLED = """
+import os, signal, sys
+from molflow.cli import main
+from molflow.training import Training
+step_once = Training.training_step
+def training_step(self, batch, index):
+    step_once(self, batch, index)
+    if self.steps_done == 10:
+        os.kill(os.getpid(), signal.SIGKILL)
+Training.training_step = training_step
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_killed_run_ends_bit_equal_to_one_that_was_not(config, whole, tmp_path, workers):
+    out = tmp_path / "run"
+    script = [sys.executable, "-c", KILLED, "train", str(config), "--out", str(out), f"data.workers={workers}"]
+    done = subprocess.run(script, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    saved = torch.load(out / "last.ckpt", weights_only=True)
+    (out / ".last.ckpt.123.part").write_text("what a kill in the midst of a write leaves")
+    assert saved["steps"] == 6
+    batches = Training(*_parts(config)).batches
+    assert 6 < batches < 12  # the resumed part crosses into the second epoch
+    assert train(config, out, "--resume", f"data.workers={workers}") == 0
+    if workers == 0:
+        assert_same_run(out, whole)
+    else:  # config.json tells the number of workers
+        (out / "config.json").write_text((whole / "config.json").read_text())
+        assert_same_run(out, whole)
+    assert not list(out.glob(".last.ckpt*"))
+
+
+def _parts(config):
+    from molflow.data.store import Store
+    from molflow.experiment import read_config
+
+    read = read_config(config)
+    return read, Store(read.data.path)
+
+
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, 0)])
+def test_a_signal_saves_and_stops_and_says_how_to_go_on(config, whole, tmp_path, monkeypatch, capsys, number, workers):
+    out = tmp_path / "run"
+
+    def send():  # as a terminal does: to every process of the group
+        for pid in [os.getpid(), *(child.pid for child in multiprocessing.active_children())]:
+            os.kill(pid, number)
+
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        at_step(patch, 4, send)
+        assert train(config, out, f"data.workers={workers}") == 128 + number
+    text = capsys.readouterr()
+    assert f"stopped by {number.name} after step 4 of 12" in text.err
+    assert "--resume" in text.err
+    assert "Traceback" not in text.err
+    assert signal.getsignal(number) == before
+    assert torch.load(out / "last.ckpt", weights_only=True)["steps"] == 4
+    assert train(config, out, "--resume") == 0
+    assert_same_run(out, whole)
+
+
+def test_a_second_interruption_stops_at_once(config, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "run"
+
+    def twice():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    at_step(monkeypatch, 8, twice)
+    assert train(config, out) == 130
+    assert torch.load(out / "last.ckpt", weights_only=True)["steps"] == 6
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_checkpoints_come_by_the_clock_too(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "SAVE_SECONDS", -1)
+    steps = []
+    write = journal.Run.write_checkpoint
+
+    def noted(run, state):
+        steps.append(state["steps"])
+        write(run, state)
+
+    monkeypatch.setattr(journal.Run, "write_checkpoint", noted)
+    assert train(config, tmp_path / "run", "train.steps=4", "train.validate=1") == 0
+    assert steps == [1, 2, 3, 4]
+
+
+def test_a_finished_run_may_be_resumed_and_stays_as_it_is(config, whole):
+    before = contents(whole)
+    assert train(config, whole, "--resume") == 0
+    assert contents(whole) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        (["network.width=32"], "network"),
+        (["train.lr=1e-3", "train.clip=2"], "train.clip, train.lr"),
+        (["seed=1", "data.pairs=3000"], "data.pairs, seed"),
+        (["loss.hint=0"], "loss"),
+    ],
+)
+def test_resuming_something_else_is_refused_by_name(config, whole, capsys, changes, named):
+    before = contents(whole)
+    assert train(config, whole, "--resume", *changes) == 2
+    assert f"--resume: {named} differ" in capsys.readouterr().err
+    assert contents(whole) == before
+
+
+def test_resuming_on_other_data_is_refused(config, whole, root, capsys):
+    before = contents(whole)
+    assert train(config, whole, "--resume", f"data.path={root / 'data' / 'small.safetensors'}") == 2
+    assert "is not the data this run was trained on" in capsys.readouterr().err
+    assert contents(whole) == before
+
+
+def test_what_may_change_on_resume_does(config, whole, tmp_path):
+    """More steps: the run goes on, and config.yaml tells it."""
+    out = shutil.copytree(whole, tmp_path / "run")
+    assert train(config, out, "--resume", "train.steps=14") == 0
+    assert torch.load(out / "last.ckpt", weights_only=True)["steps"] == 14
+    assert yaml.safe_load((out / "config.yaml").read_text())["train"]["steps"] == 14
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "message"),
+    [
+        ("last.ckpt", lambda data: data[: len(data) // 2], "damaged or cut short"),
+        ("last.ckpt", lambda data: b"", "damaged or cut short"),
+        ("last.ckpt", None, "there is nothing to resume; start this run anew with --overwrite"),
+        ("config.yaml", lambda data: data[:9] + b"{[", "config.yaml"),
+        ("config.yaml", None, "is no run folder to resume"),
+        ("origin.json", lambda data: data[:20], "origin.json is damaged"),
+    ],
+)
+def test_a_damaged_run_is_named_and_left_alone(config, whole, tmp_path, capsys, file, damage, message):
+    out = shutil.copytree(whole, tmp_path / "run")
+    if damage is None:
+        (out / file).unlink()
+    else:
+        (out / file).write_bytes(damage((out / file).read_bytes()))
+    before = contents(out)
+    assert train(config, out, "--resume") == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert file in err or str(out) in err
+    assert contents(out) == before
+
+
+def test_a_checkpoint_of_another_version_is_refused(config, whole, tmp_path, capsys):
+    out = shutil.copytree(whole, tmp_path / "run")
+    state = torch.load(out / "last.ckpt", weights_only=True)
+    torch.save({**state, "version": 99}, out / "last.ckpt")
+    assert train(config, out, "--resume") == 2
+    assert "last.ckpt is of checkpoint version 99, this molflow reads 1" in capsys.readouterr().err
+
+
+def test_a_row_cut_short_is_dropped_on_resume(config, whole, tmp_path):
+    out = shutil.copytree(whole, tmp_path / "run")
+    with (out / "metrics.csv").open("a") as file:
+        file.write("1")  # a full disk, or a kill, in the midst of "12,..."
+    assert train(config, out, "--resume") == 0
+    assert figures(out) == figures(whole)
+
+
+def test_an_existing_folder_is_kept_unless_asked(config, whole, tmp_path, capsys):
+    before = contents(whole)
+    assert train(config, whole) == 2
+    assert "exists; give --resume to continue it, --overwrite to replace it" in capsys.readouterr().err
+    foreign = tmp_path / "thesis"
+    foreign.mkdir()
+    (foreign / "chapter.txt").write_text("years of work")
+    assert train(config, foreign, "--overwrite") == 2
+    assert "is no run folder" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert train(config, tmp_path / "file") == 2
+    assert "is a file" in capsys.readouterr().err
+    assert contents(whole) == before
+    assert [path.name for path in foreign.iterdir()] == ["chapter.txt"]
+
+
+def test_overwrite_replaces_the_run_and_keeps_what_is_not_its_own(config, whole, tmp_path, capsys):
+    out = shutil.copytree(whole, tmp_path / "run")
+    (out / "molecules.sdf").write_text("sampled yesterday")
+    before = contents(out)
+    assert train(config, out, "--overwrite", "train.device=tpu") == 2  # the mistake is found before anything goes
+    assert contents(out) == before
+    assert train(config, out, "--overwrite", "train.steps=1") == 0
+    assert (out / "molecules.sdf").read_text() == "sampled yesterday"
+    assert json.loads((out / "config.json").read_text())["provenance"]["steps"] == 1
+    assert len(figures(out)) == 2
