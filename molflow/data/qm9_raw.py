@@ -77,17 +77,12 @@ class Molecule:
 
 def read(text: str, aromatic: bool = False) -> Molecule | str:
     """Parse a raw file and perceive its bonds and charges, or say why not."""
-    from rdkit import Chem
-
     from molflow.chem.bonds import perceive
     from molflow.chem.molecule import bond_matrix, canonical_smiles
 
     try:
         raw = parse(text)
-        mol = perceive(raw.numbers.tolist(), raw.positions)
-        pieces = len(Chem.GetMolFrags(mol))
-        if pieces > 1:
-            return f"its bonds leave {pieces} pieces"
+        mol = perceive(raw.numbers.tolist(), raw.positions, connected=True)
         orders = np.triu(bond_matrix(mol, aromatic))
     except UserError as error:
         return str(error)

@@ -8,8 +8,10 @@ import tarfile
 
 import numpy as np
 import pytest
+from rdkit.Chem import MolToSmiles
 
 from molflow.build import UserError
+from molflow.chem.bonds import perceive
 from molflow.chem.elements import SYMBOL
 from molflow.data import qm9
 from molflow.data.qm9 import edm_split, make_qm9
@@ -179,3 +181,10 @@ def test_published_geometries_give_the_published_smiles(large_data):
         text = "\n".join([str(len(rows)), f"gdb {k + 1}\t" + "\t".join(["1.0"] * 15), *rows, "1.0"])
         found = read(text)
         assert isinstance(found, Molecule) and found.smiles == smiles[k].decode()
+
+
+def test_a_stretched_bond_is_found_rather_than_a_lost_proton():
+    rows = ["O\t0.\t0.\t0.\t0.", "H\t1.2\t0.\t0.\t0.", "H\t-.24\t.93\t0.\t0."]
+    assert MolToSmiles(perceive([8, 1, 1], [[0, 0, 0], [1.2, 0, 0], [-0.24, 0.93, 0]])) == "[H+].[H][O-]"
+    found = read("\n".join([*WATER.split("\n")[:2], *rows]))
+    assert isinstance(found, Molecule) and found.smiles == "O" and found.charges == [0, 0, 0]
