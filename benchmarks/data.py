@@ -1,6 +1,7 @@
 """Molecules a second out of a data file and into one: python benchmarks/data.py [STORE] [--archive ARCHIVE].
 
-Without a data file it makes one of QM9's sizes; without an archive, raw files of the store's own molecules.
+Without a data file it makes one of QM9's sizes; without an archive, raw files of molecules in the data file given, or
+in the small set.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from molflow.data.loader import Loader
 from molflow.data.qm9 import make_qm9
 from molflow.data.store import Store, StoreWriter
 
+SMALL = Path(__file__).resolve().parent.parent / "data" / "small.safetensors"
 ALL = ("pos", "atom", "charge", "bond")
 
 
@@ -98,7 +100,7 @@ def parsing(archive: Path, folder: Path) -> list[dict]:
         start = time.perf_counter()
         summary = make_qm9(folder / "qm9.safetensors", archive, workers=workers, overwrite=True, progress=False)
         seconds = time.perf_counter() - start
-        what = f"raw QM9, bonds perceived, {workers} process{'es' * (workers > 1)} ({len(summary.unread)} unread)"
+        what = f"raw xyz, bonds perceived, {workers} process{'es' * (workers > 1)} ({len(summary.unread)} unread)"
         rows.append({"what": what, "molecules/s": summary.molecules / seconds})
     return rows
 
@@ -106,7 +108,7 @@ def parsing(archive: Path, folder: Path) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("store", nargs="?", type=Path, help="a data file; by default chains of QM9's sizes")
-    parser.add_argument("--archive", type=Path, help="the raw QM9 archive; by default made from the data file given")
+    parser.add_argument("--archive", type=Path, help="the raw archive of QM9; by default one is made")
     parser.add_argument("--count", type=int, default=100, help="random batches of each size")
     parser.add_argument("--molecules", type=int, default=4000, help="molecules of the archive that is made")
     parser.add_argument("--seed", type=int, default=0)
@@ -116,10 +118,9 @@ def main() -> None:
         folder = Path(temporary)
         store = Store(given.store) if given.store else qm9_like(folder / "chains.safetensors")
         rows = [*batches(store, given.count, given.seed), loading(store, given.count)]
-        archive = given.archive
-        if archive is None and given.store:
-            archive = raw_archive(store, folder / "raw.tar.bz2", given.molecules, given.seed)
-        rows += parsing(archive, folder) if archive else []
+        real = store if given.store else Store(SMALL)
+        archive = given.archive or raw_archive(real, folder / "raw.tar.bz2", given.molecules, given.seed)
+        rows += parsing(archive, folder)
         report(
             "data",
             rows,
