@@ -41,8 +41,8 @@ class Training(LightningModule):
         self.automatic_optimization = False
         self.config, self.store = config, store
         self.facts = Facts.of(store, config)
-        with torch.random.fork_rng():
-            torch.manual_seed(seed_of(config.seed) >> 1)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed_of(config.seed) >> 1)
             self.model = make_model(config, self.facts)
         self.objective = make_objective(config, self.model)
         self.network = self.model.network

@@ -1,0 +1,336 @@
+"""The step of training: its schedule, its average, its precision, and what it does with a batch that is no number."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+
+from molflow.build import UserError
+from molflow.cli import main
+from molflow.data.store import Store
+from molflow.experiment import TrainConfig, parse_config
+from molflow.objective import Objective
+from molflow.rng import Rng
+from molflow.training import Training, dry_run, fit, rehearsal
+from molflow.training.judge import sample_scores, validation_losses
+from molflow.training.module import learning_rate
+
+NETWORK = {"name": "dense", "width": 16, "pair_width": 8, "vectors": 2, "heads": 2, "layers": 2}
+
+
+@pytest.fixture
+def config(few_molecules):
+    def make(network=NETWORK, data=(), **train):
+        given = {"steps": 6, "validate": 2, "samples": 0, "lr": 2e-3, **train}
+        paths = {"path": str(few_molecules), "pairs": 4000, **dict(data)}
+        return parse_config({"data": paths, "network": network, "train": given})
+
+    return make
+
+
+@pytest.fixture
+def training(config):
+    def make(**keywords):
+        made = config(**keywords)
+        return Training(made, Store(made.data.path))
+
+    return make
+
+
+def batch_of(training, step=0):
+    batch = training.loader().at(step)
+    return batch, Rng(step, torch.arange(len(batch)))
+
+
+def stirred(network):
+    """Weights as if trained: none of them zero."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight += 0.1 * torch.randn_like(weight)
+    return network
+
+
+def weights_of(network):
+    return torch.cat([weight.detach().flatten().clone() for weight in network.parameters()])
+
+
+# -- schedule and average
+
+
+@pytest.mark.parametrize(
+    ("decay", "step", "share"),
+    [
+        ("linear", 0, 0.1),
+        ("linear", 9, 1.0),
+        ("linear", 10, 1.0),
+        ("linear", 55, 0.5),
+        ("linear", 99, 1 / 90),
+        ("cosine", 10, 1.0),
+        ("cosine", 40, 0.75),  # a third of the way: (1 + cos 60 degrees) / 2
+        ("cosine", 55, 0.5),
+    ],
+)
+def test_the_learning_rate_warms_up_and_decays(decay, step, share):
+    train = TrainConfig(lr=0.2, warmup=0.1, decay=decay)
+    assert learning_rate(step, 100, train) == pytest.approx(0.2 * share)
+
+
+def test_the_average_has_a_short_memory_at_first(training):
+    """After step 0 it keeps a tenth of what it was, whatever train.ema says; after many steps, train.ema."""
+    module = training(ema=0.9)
+    start = weights_of(module.average)
+    with torch.no_grad():
+        for weight in module.network.parameters():
+            weight += 1
+    module.update_average(0)
+    assert torch.allclose(weights_of(module.average), start + 0.9, atol=1e-6)
+    module.update_average(10_000)
+    assert torch.allclose(weights_of(module.average), start + 0.91, atol=1e-6)
+
+
+def test_steps_follow_from_epochs(training):
+    module = training(steps=None, epochs=2.5)
+    assert module.total_steps() == round(2.5 * module.batches)
+    assert module.total_steps(world=2) == round(1.25 * module.batches)
+    assert training(steps=7).total_steps() == 7
+
+
+# -- batches that are no numbers
+
+
+@pytest.fixture
+def spoilt(monkeypatch):
+    """Steps whose loss is NaN."""
+    steps, calls = set(), []
+    honest = Objective.total
+
+    def total(self, losses):
+        if torch.is_grad_enabled():
+            calls.append(None)
+            if len(calls) in steps:
+                return honest(self, losses) * float("nan")
+        return honest(self, losses)
+
+    monkeypatch.setattr(Objective, "total", total)
+    return steps
+
+
+def test_a_batch_without_a_finite_loss_is_skipped_and_reported(config, spoilt, monkeypatch, tmp_path, capsys):
+    spoilt |= {2, 5}
+    seen = []
+    step = Training.training_step
+
+    def training_step(self, batch, index):
+        step(self, batch, index)
+        moments = [entry["exp_avg"].sum().item() for entry in self.optimizers().optimizer.state.values()]
+        seen.append((weights_of(self.network), weights_of(self.average), moments))
+
+    monkeypatch.setattr(Training, "training_step", training_step)
+    fit(config(), tmp_path / "run", progress=False)
+    for skipped in (2, 5):
+        (before, average, moments), (after, average_after, moments_after) = seen[skipped - 2 : skipped]
+        assert torch.equal(before, after)
+        assert torch.equal(average, average_after)
+        assert moments == moments_after
+    assert not torch.equal(seen[2][0], seen[1][0])
+    assert all(weights.isfinite().all() for weights, *_ in seen)
+    text = capsys.readouterr().out
+    assert "step 2: the loss or its gradient is not finite" in text
+    assert "step 5: the loss or its gradient is not finite" in text
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["skipped"] == 2
+
+
+def test_three_such_batches_in_a_row_stop_with_the_last_good_checkpoint(config, spoilt, tmp_path):
+    spoilt |= {4, 5, 6}
+    with pytest.raises(
+        UserError, match="three batches in a row .* the last at step 6; the last good checkpoint is kept"
+    ):
+        fit(config(steps=9, validate=3), tmp_path / "run", progress=False)
+    kept = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+    assert kept["steps"] == 3
+    assert all(value.isfinite().all() for value in kept["network"].values())
+
+
+# -- bf16
+
+
+def test_bf16_trains_and_comes_close_to_fp32(config, tmp_path):
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        run = fit(config(steps=2, precision=precision), tmp_path / precision, progress=False)
+        losses[precision] = [float(row["loss"]) for row in run.read_metrics() if row["loss"]]
+        kept = torch.load(run.checkpoint, weights_only=True)["network"].values()
+        assert all(weight.isfinite().all() and weight.dtype == torch.float32 for weight in kept)
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=5e-3)
+    assert losses["bf16"] != losses["fp32"]
+
+
+def test_under_bf16_coordinates_stay_fp32_and_turn_with_the_molecule(training):
+    module = training(precision="bf16", network={**NETWORK, "width": 64, "heads": 4, "layers": 4})
+    network = stirred(module.network)
+    batch, rng = batch_of(module)
+    x = module.model.prior(module.model.vocabulary.encode(batch), rng)
+    t = torch.full((len(x),), 0.5)
+    turn = torch.linalg.qr(torch.randn(3, 3))[0]
+    turned = x.replace(pos=x.pos @ turn.T)
+    with torch.no_grad():
+        exact = network(x, t)["pos"]
+        with torch.autocast("cpu", torch.bfloat16):
+            rough, rough_turned = network(x, t)["pos"], network(turned, t)["pos"]
+    travel = (exact - x.pos).square().mean().sqrt()
+    assert rough.dtype == torch.float32
+    assert travel > 0.02
+    assert (rough - exact).square().mean().sqrt() < 0.05 * travel
+    assert (rough @ turn.T - rough_turned).square().mean().sqrt() < 0.02 * travel
+
+
+def test_bf16_weights_that_a_hint_was_computed_with_still_learn(training):
+    """The hint's pass runs without gradients; weights it has cast must not serve the pass that learns."""
+    gradients = {}
+    for precision in ("fp32", "bf16"):
+        module = training(precision=precision)
+        module.objective.hint = 1.0
+        stirred(module.network)
+        batch, rng = batch_of(module)
+        module.objective.total(module.losses(module.network, batch, rng)).backward()
+        gradients[precision] = torch.cat([weight.grad.flatten() for weight in module.network.parameters()])
+    assert torch.cosine_similarity(gradients["fp32"], gradients["bf16"], dim=0) > 0.99
+
+
+# -- judging
+
+
+def test_validation_uses_the_average_and_the_same_noise_each_time(training):
+    module = training()
+    first = validation_losses(module)
+    assert list(first) == ["val_loss", "val_loss_pos", "val_loss_atom", "val_loss_bond"]
+    weighted = sum(module.objective.weights[name] * first[f"val_loss_{name}"] for name in ("pos", "atom", "bond"))
+    assert first["val_loss"] == pytest.approx(weighted, rel=1e-5)
+    stirred(module.network)
+    assert validation_losses(module) == first
+    stirred(module.average)
+    assert validation_losses(module) != first
+
+
+def test_samples_are_scored_with_the_average(training):
+    module = training(samples=4)
+    scores = sample_scores(module)
+    assert set(scores) == {"edm_molecule_stable", "strict_valid"}
+    assert all(0 <= value <= 100 for value in scores.values())
+    assert module.model.network is module.network
+
+
+def test_the_best_model_is_the_one_with_the_lowest_validation_loss(config, tmp_path, monkeypatch):
+    from molflow.training import journal
+
+    losses = iter([{"val_loss": 3.0}, {"val_loss": 1.0}, {"val_loss": 2.0}])
+    monkeypatch.setattr(journal, "validation_losses", lambda module: next(losses))
+    run = fit(config(validate=3), tmp_path / "run", progress=False)
+    card = json.loads((run.folder / "config.json").read_text())
+    assert card["provenance"]["steps"] == 4
+    assert torch.load(run.checkpoint, weights_only=True)["best"] == 1.0
+    assert [row["val_loss"] for row in run.read_metrics() if row["val_loss"]] == ["3.0", "1.0", "2.0"]
+
+
+# -- the rehearsal
+
+
+def test_a_dry_run_tells_what_a_run_would_take_and_writes_nothing(config, tmp_path, monkeypatch, capsys):
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config(steps=600).to_dict()))
+    monkeypatch.setattr(rehearsal, "_seconds", lambda *_: 0.25)
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "c.yaml", "--dry-run", "--out", "run"]) == 0
+    told = dict(line.strip().split("  ", 1) for line in capsys.readouterr().out.splitlines())
+    assert told["expected time"] == "2.5 minutes at 250 ms a step, besides validation"
+    assert told["molecules"] == "48 to train on, 6 to validate"
+    assert told["atom kinds"] == "H C N O F"
+    assert [path.name for path in tmp_path.iterdir()] == ["c.yaml"]
+
+
+def test_a_dry_run_times_whole_steps_on_cheap_and_dear_batches(config):
+    """Its time a step is near what steps then take."""
+    import re
+    import time
+
+    made = config(network={**NETWORK, "width": 64, "layers": 4})
+    each = float(re.search(r"(\d+) ms a step", dry_run(made)["expected time"])[1])
+    module = Training(made, Store(made.data.path))
+    optimizer, seconds = module.configure_optimizers(), []
+    for step in range(12):
+        batch, rng = batch_of(module, step)
+        started = time.perf_counter()
+        module.descend(optimizer, batch, rng)
+        seconds.append(time.perf_counter() - started)
+    assert each == pytest.approx(1e3 * sum(seconds) / len(seconds), rel=2)  # the machine may be busy: within a factor
+
+
+# -- loggers and devices
+
+
+def test_tensorboard_gets_the_figures(config, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = fit(config(logger="tensorboard", steps=2), tmp_path / "run", progress=False)
+    events = EventAccumulator(str(run.folder / "tensorboard"))
+    events.Reload()
+    assert {"loss", "loss_bond", "val_loss", "lr"} <= set(events.Tags()["scalars"])
+    assert [event.step for event in events.Scalars("loss")] == [1, 2]
+    assert events.Scalars("val_loss")[-1].value == pytest.approx(float(run.read_metrics()[-1]["val_loss"]))
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_a_logger_that_is_not_installed_is_named(config, tmp_path, name):
+    if importlib.util.find_spec(name):
+        pytest.skip(f"{name} is installed")
+    with pytest.raises(UserError, match=f"train.logger={name} needs a package .*: pip install {name}"):
+        fit(config(logger=name), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+PROBE = """
+import json, sys
+import torch
+from molflow.cli import main
+from molflow.training import Training
+step_once, seen = Training.training_step, []
+def training_step(self, batch, index):
+    step_once(self, batch, index)
+    total = sum(float(w.double().sum()) for w in self.network.parameters())
+    seen.append([batch[0], batch[1].pos.sum().item(), total])
+    with open(f"{sys.argv[-1]}.{self.global_rank}.json", "w") as file:
+        json.dump(seen, file)
+Training.training_step = training_step
+sys.exit(main(sys.argv[1:-1]))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_weights_and_not_the_batches(config, tmp_path):
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config(steps=3, devices=2, validate=1, device="cpu").to_dict()))
+    (tmp_path / "probe.py").write_text(PROBE)
+    arguments = ["train", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "run"), str(tmp_path / "seen")]
+    done = subprocess.run([sys.executable, str(tmp_path / "probe.py"), *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("is trained") == 1
+    first, second = (json.loads((tmp_path / f"seen.{rank}.json").read_text()) for rank in (0, 1))
+    assert [row[0] for row in first] == [row[0] for row in second] == [0, 1, 2]
+    assert all(a[1] != b[1] for a, b in zip(first, second))
+    assert [row[2] for row in first] == [row[2] for row in second]
+    assert first[0][2] != first[2][2]
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["steps"] == 3
+
+
+def test_more_devices_than_there_are_is_an_error(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UserError, match="train.devices=2, but train.device=cuda has 1 here"):
+        fit(config(device="cuda", devices=2), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
