@@ -106,10 +106,13 @@ def _frame(lines: Lines, count: int, comment: str) -> dict[str, Any]:
     numbers: list[int] = []
     positions: list[list[float]] = []
     unknown = ""
+    taken = [comment]
     while len(numbers) < count:
         line = next(lines, None)
         if line is None:
+            _give_back(lines, taken)
             return {"error": f"the file ends after {len(numbers)} of {count} atoms"}
+        taken.append(line)
         row = line.replace("*^", "e").split()
         try:
             numbers.append(_element(row[element]))
@@ -117,8 +120,7 @@ def _frame(lines: Lines, count: int, comment: str) -> dict[str, Any]:
         except (ValueError, IndexError):
             positions.append([])
         if len(positions[-1]) != 3:
-            if line.strip().isdecimal():
-                lines.push(line)  # the next frame begins here
+            _give_back(lines, taken)
             return {"error": f"atom {len(positions)} of {count} is {line.strip()[:40]!r}"}
         if not numbers[-1]:
             unknown = unknown or row[element]
@@ -128,6 +130,13 @@ def _frame(lines: Lines, count: int, comment: str) -> dict[str, Any]:
     charge = props.pop("charge", 0.0)
     mol = build_mol(numbers, [0] * count, [], np.array(positions, dtype=np.float64).reshape(-1, 3))
     return {"mol": mol, "props": props, "has_bonds": False, "charge": int(charge) if charge == charge else 0}
+
+
+def _give_back(lines: Lines, taken: list[str]) -> None:
+    """Of the lines of a damaged frame, those from the first that can begin another."""
+    begin = next((k for k, line in enumerate(taken) if line.strip().isdecimal()), len(taken))
+    for line in reversed(taken[begin:]):
+        lines.push(line)
 
 
 def _element(text: str) -> int:

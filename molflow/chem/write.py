@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import gzip
 import os
 import re
@@ -14,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from molflow.atomic import clear_errors, refuse_existing
 from molflow.build import UserError
 from molflow.chem.elements import SYMBOL
 from molflow.chem.molecule import number_props
@@ -35,16 +35,14 @@ class Writer:
     def __init__(self, path: Path, suffix: str, overwrite: bool = False):
         self.path, self.suffix = path, suffix
         self.count = 0  # molecules written
-        if path.exists() and not overwrite:
-            raise UserError(f"{path} exists; choose another name, or say --overwrite to replace it")
-        if not path.absolute().parent.is_dir():
-            raise UserError(f"{path}: there is no folder {path.absolute().parent}")
+        self._damaged = False
+        refuse_existing(path, overwrite)
         self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
         self._sink: TextSink | NpzSink
 
     def __enter__(self) -> Writer:
         try:
-            with self._clear_errors(), contextlib.ExitStack() as files:
+            with clear_errors(self.path), contextlib.ExitStack() as files:
                 self._sink = files.enter_context(contextlib.closing(self._sink_on(files)))
                 self._files = files.pop_all()
         except UserError:
@@ -54,12 +52,15 @@ class Writer:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            with self._clear_errors():
+            with clear_errors(self.path):
+                whole = kind is None and not self._damaged
                 with self._files:
-                    if kind is None:
+                    if whole:
                         self._sink.finish()
-                if kind is None:
+                if whole:
                     os.replace(self._part, self.path)
+                elif kind is None:
+                    raise UserError(f"{self.path} was not made: a part of it could not be written")
         finally:
             self._part.unlink(missing_ok=True)
 
@@ -72,22 +73,22 @@ class Writer:
         return TextSink(file, self.suffix)
 
     def write(self, molecules: Batch | Sequence[Mol | None]) -> None:
-        with self._clear_errors():
+        with self._writing():
             self.count += self._sink.write(molecules)
 
     def copy(self, part: str | os.PathLike[str]) -> None:
         """Append a file that a writer of the same format has finished."""
-        with self._clear_errors():
+        with self._writing():
             self.count += self._sink.copy(Path(part))
 
     @contextlib.contextmanager
-    def _clear_errors(self):
-        try:
-            yield
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise UserError(f"{self.path}: the disk is full; nothing was left behind. Free some space") from None
-            raise UserError(f"{self.path}: cannot be written ({error.strerror or error})") from None
+    def _writing(self):
+        with clear_errors(self.path):
+            try:
+                yield
+            except OSError:
+                self._damaged = True  # a caller who goes on shall not get a file with a hole
+                raise
 
 
 class TextSink:

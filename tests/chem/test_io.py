@@ -4,6 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
@@ -182,6 +184,9 @@ def test_a_damaged_xyz_frame_hides_no_other(tmp_path):
     assert [record.index for record in records] == list(range(8))
 
 
+METHANE = Chem.SDWriter.GetText(embedded("C"))
+
+
 def sdf_of(*smiles: str) -> list[str]:
     return [Chem.SDWriter.GetText(embedded(s)) for s in smiles]
 
@@ -331,6 +336,9 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, batch, suffix):
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limit[1]))  # SIGXFSZ is ignored by Python: an OSError comes
         with pytest.raises(UserError, match="disk is full"), open_writer(tmp_path / f"a{suffix}") as out:
             out.write(many)
+        with pytest.raises(UserError), open_writer(tmp_path / "b.xyz") as out:  # noqa: SIM117
+            with pytest.raises(UserError, match="disk is full"):
+                out.write(many)  # and goes on as if nothing were
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert list(tmp_path.iterdir()) == []
@@ -342,3 +350,22 @@ def test_gzip_carries_no_name_and_no_date(tmp_path, batch):
     content = (tmp_path / "a.xyz.gz").read_bytes()
     assert content[:8] == b"\x1f\x8b\x08\x00\x00\x00\x00\x00"
     assert gzip.decompress(content).startswith(b"9\n")
+
+
+@pytest.mark.parametrize("suffix", [".sdf", ".xyz", ".smi", ".csv"])
+@given(data=st.data())
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_damage_stops_a_reader(tmp_path, suffix, data):
+    """Valid records with pieces cut out, doubled or replaced, and one whole record at the end, which is still read."""
+    whole = {".sdf": METHANE, ".xyz": WATER, ".smi": "CCO name\n", ".csv": "CCO,1.5\n"}[suffix]
+    text = whole * 2
+    for _ in range(data.draw(st.integers(0, 3))):
+        low, high = sorted(data.draw(st.tuples(*[st.integers(0, len(text))] * 2)))
+        text = text[:low] + data.draw(st.one_of(st.text(max_size=8), st.just(text[low:high] * 2))) + text[high:]
+    head = "smiles,y\n" if suffix == ".csv" else ""
+    if suffix == ".csv":
+        text = text.replace('"', "")  # an open quote rightly takes what follows
+    separator = "\n$$$$\n" if suffix == ".sdf" else "\n"
+    *_, last = read(write(tmp_path / f"fuzz{suffix}", head + text + separator + whole))
+    assert not last.error
+    assert last.mol.GetNumAtoms() == {".sdf": 5, ".xyz": 3, ".smi": 3, ".csv": 3}[suffix]
