@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,7 +10,7 @@ import numpy as np
 from molflow.build import UserError
 from molflow.chem.molecule import build_mol, canonical_smiles
 from molflow.chem.read_arrays import Arrays
-from molflow.data.format import BOND_ORDERS, SPLITS
+from molflow.data.checks import impossible
 from molflow.workers import Failure, map_killable
 
 _BLOCK = 200  # molecules a worker takes at a time
@@ -29,7 +28,7 @@ class Ready:
 def ready(arrays: Arrays, aromatic: bool = False, workers: int | None = None, timeout: float | None = 60.0) -> Ready:
     """Refuse what no data file takes; make the bonds Kekule (or aromatic) and find the SMILES that are missing."""
     assert arrays.bonds is not None and arrays.bond_offsets is not None
-    refused = dict(_impossible(arrays))
+    refused = _impossible(arrays)
     bonds = arrays.bonds.astype(np.int64)
     counts = np.diff(arrays.bond_offsets)
     marked = np.zeros(len(arrays), bool)
@@ -56,29 +55,14 @@ def ready(arrays: Arrays, aromatic: bool = False, workers: int | None = None, ti
     return Ready(_only(arrays, keep, bonds, smiles), np.flatnonzero(keep), dict(sorted(refused.items())))
 
 
-def _impossible(arrays: Arrays) -> Iterator[tuple[int, str]]:
-    """(molecule, why) for what cannot be a molecule."""
+def _impossible(arrays: Arrays) -> dict[int, str]:
+    """{molecule: why} for what no data file takes."""
     assert arrays.bonds is not None and arrays.bond_offsets is not None
-    sizes = np.diff(arrays.offsets)
-    atom_owner = np.repeat(np.arange(len(arrays)), sizes)
-    bond_owner = np.repeat(np.arange(len(arrays)), np.diff(arrays.bond_offsets))
-    i, j, order = arrays.bonds.astype(np.int64).T
-    pair = (bond_owner << 40) + (np.minimum(i, j) << 20) + np.maximum(i, j)
-    again = np.ones(len(pair), bool)
-    again[np.unique(pair, return_index=True)[1]] = False
-    numbers = arrays.numbers.astype(np.int64)
-    yield from ((int(k), "a molecule without atoms") for k in np.flatnonzero(sizes == 0))
-    for bad, owner, why in (
-        (~np.isfinite(arrays.positions).all(1), atom_owner, "a coordinate is not a finite number"),
-        ((numbers < 1) | (numbers > 118), atom_owner, "an atomic number outside 1-118"),
-        (np.maximum(i, j) >= sizes[bond_owner], bond_owner, "a bond to an atom that is not there"),
-        ((i == j) | again, bond_owner, "a bond of an atom with itself, or a second bond between two atoms"),
-        (~np.isin(order, BOND_ORDERS), bond_owner, "a bond order that is not 1, 2, 3 or 4 (aromatic)"),
-    ):
-        yield from ((int(k), why) for k in np.unique(owner[bad]))
-    if arrays.split is not None:
-        wrong = ~np.isin(arrays.split, range(len(SPLITS)))
-        yield from ((int(k), "split is not 0 (train), 1 (validation) or 2 (test)") for k in np.flatnonzero(wrong))
+    columns = {"positions": arrays.positions, "numbers": arrays.numbers.astype(np.int64), "bonds": arrays.bonds}
+    if arrays.charges is not None:
+        columns["charges"] = arrays.charges
+    split = np.zeros(len(arrays), np.int64) if arrays.split is None else arrays.split.astype(np.int64)
+    return dict(impossible(np.diff(arrays.offsets), columns, np.diff(arrays.bond_offsets), split))
 
 
 def _molecule(arrays: Arrays, k: int) -> tuple[list[int], list[int], list[list[int]]]:
