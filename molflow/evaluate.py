@@ -1,4 +1,4 @@
-"""Molecules -> report: read once, judged by every protocol that applies, in blocks of which memory holds a few.
+"""Molecules -> report: read once, judged by every protocol that applies, then measured on a random part.
 
 report = score("samples.sdf", reference="qm9.safetensors")
 report["edm"].molecule_stable.value
@@ -6,50 +6,68 @@ report["edm"].molecule_stable.value
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molflow.batch import Batch
-from molflow.build import UserError, unknown
-from molflow.chem.io import expand, format_of, read
+from molflow.build import UserError, build, unknown
 from molflow.data.store import Store
-from molflow.metrics import PROTOCOLS
-from molflow.metrics.intake import of_arrays, of_batch, of_mols, of_records
+from molflow.metrics import MEASUREMENTS, PROTOCOLS
+from molflow.metrics.conformers import THRESHOLDS
 from molflow.metrics.keys import KeySet
+from molflow.metrics.measurement import How, Measurement, Reference
 from molflow.metrics.molecules import Molecules
 from molflow.metrics.report import Report
 from molflow.metrics.rows import Spool
-from molflow.metrics.shard import Block, Plan, Shard, score_block
+from molflow.metrics.shard import Block, Plan, Shard, protocol, score_block
+from molflow.metrics.source import Source
+from molflow.metrics.subset import Subset
 from molflow.workers import Failure, map_killable
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-DEFAULT = ("edm", "strict", "revisited", "jodo", "legacy")
-BLOCK = 2000  # molecules judged at once
+Given = Files | Batch | Store | Iterable["Mol | None"]
+
+DEFAULT = ("edm", "strict", "revisited", "jodo", "legacy")  # shown if they apply
+TIERS = {
+    "protocols": (),
+    "fast": ("descriptors", "distributions"),
+    "forcefield": ("forcefield",),
+    "xtb": ("xtb",),
+    "posebusters": ("posebusters",),
+    "fcd": ("fcd",),
+}
+SAMPLE = 2000  # molecules that the measurements of the fast tier look at
 TIMEOUT = 30.0  # seconds that a molecule may take in a process that can be killed
 
 
 def score(
-    molecules: Files | Batch | Store | Iterable[Mol | None],
-    reference: str | os.PathLike[str] | Store | None = None,
+    molecules: Given,
+    reference: Given | None = None,
     protocols: Sequence[str] | None = None,
+    tier: str | Sequence[str] = "fast",
     *,
+    subset: int = 500,
+    conformers: Given | None = None,
+    thresholds: Sequence[float] = THRESHOLDS,
+    perceive: bool = False,
     seed: int = 0,
     workers: int = 0,
+    timeout: float = TIMEOUT,
     rows: bool = True,
     progress: bool = False,
 ) -> Report:
     """Judge molecules: RDKit's (None is a failed one), a Batch, a data file, or files by name or pattern.
 
-    ``reference`` holds the training molecules that novelty is measured against. Without ``protocols`` those that apply
-    are shown. ``workers`` processes share the work, and the report is the same with any number of them.
+    ``reference`` holds training molecules, and held-out ones, for novelty and distributions. Without ``protocols``
+    those that apply are shown. ``tier`` adds dearer measurements of ``subset`` random molecules: ``forcefield``,
+    ``xtb``, ``posebusters``, ``fcd``; ``protocols`` leaves out even the cheap ones. ``conformers`` are reference
+    conformers to cover, within ``thresholds`` angstrom. ``perceive`` finds bonds where there are none. ``workers``
+    processes share the work; the report is the same with any number.
 
     >>> from rdkit import Chem
     >>> report = score([Chem.AddHs(Chem.MolFromSmiles("CO")), None])
@@ -59,14 +77,35 @@ def score(
     for name in protocols or ():
         if name not in PROTOCOLS:
             raise unknown("protocol", name, PROTOCOLS)
-    if workers < 0:
-        raise UserError(f"workers must be 0 (this process alone) or more, not {workers}")
-    plan = Plan(tuple(protocols or DEFAULT), seed=seed, rows=rows)
-    source = _Source(molecules)
+    for option, value, least in (("workers", workers, 0), ("subset", subset, 1), ("timeout", timeout, 1e-3)):
+        if value < least:
+            raise UserError(f"{option} must be at least {least:g}, not {value}")
+    measurements = _measurements(tier)
+    names = tuple(protocols or DEFAULT)
+    how = How(workers, timeout, progress)
+
+    source = Source(molecules, Store, perceive=perceive, workers=workers)
+    plan = Plan(names, max(SAMPLE, subset) if measurements else 0, seed, rows)
     spool = Spool() if rows else None
-    training = {} if reference is None else _training(reference, plan.protocols, workers, progress)
-    shard = _run(plan, source, workers, progress, spool)
-    return Report(shard, seed, tuple(protocols or ()), training, source.described(), versions(), spool=spool)
+    kept: list[Molecules] = []
+    shard = _run(plan, source, how, "scoring", spool, kept if conformers is not None else None)
+
+    training, drawn = {}, None
+    if reference is not None:
+        applicable = tuple(name for name in names if not protocol(name).inapplicable(shard.inventory))
+        training, drawn = _read_reference(reference, applicable, len(shard.sample.draws), seed, how)
+
+    def measure(whole: Shard) -> dict[str, Any]:
+        sections: dict[str, Any] = {}
+        for measurement in measurements:
+            part = whole.sample.first(SAMPLE if measurement.tier == "fast" else subset)
+            figures = _figures(measurement, whole, part, drawn, how)
+            sections.setdefault(measurement.section, {}).update(figures)
+        return sections
+
+    extra = {} if conformers is None else {"conformers": _conformers(kept, conformers, thresholds, how)}
+    asked = tuple(protocols or ())
+    return Report(shard, seed, asked, training, source.described(), versions(), measure, extra, spool)
 
 
 def versions() -> dict[str, str]:
@@ -84,12 +123,38 @@ def versions() -> dict[str, str]:
     return {"molflow": __version__, "python": platform.python_version(), **found}
 
 
-def _run(plan: Plan, source: _Source, workers: int, progress: bool, spool: Spool | None) -> Shard:
+def measurement_of(name: str, **keywords: Any) -> Measurement:
+    """A measurement by its name; a UserError if the library it needs is not installed."""
+    made = build("measurement", MEASUREMENTS, {"name": name, **keywords})
+    made.require()
+    return made
+
+
+def _measurements(tier: str | Sequence[str]) -> list[Measurement]:
+    tiers = [tier] if isinstance(tier, str) else list(tier)
+    for name in tiers:
+        if name not in TIERS:
+            raise unknown("tier", name, TIERS)
+    wanted = tiers if "protocols" in tiers else ["fast", *tiers]
+    return [measurement_of(name) for entry in dict.fromkeys(wanted) for name in TIERS[entry]]
+
+
+def _run(
+    plan: Plan, source: Source, how: How, what: str, spool: Spool | None = None, kept: list | None = None
+) -> Shard:
+    """Everything summed up; lines go to the spool, and molecules to ``kept``, if there is one."""
     from tqdm import tqdm
 
+    def blocks() -> Iterator[Block]:
+        for block in source.blocks():
+            if kept is not None:
+                kept.append(block.molecules)
+            yield block
+
     total = Shard.empty(plan)
-    with tqdm(total=source.total, unit="molecule", unit_scale=True, disable=not progress, leave=False) as bar:
-        for shard, text in _judged(plan, source.blocks(), workers):
+    bar = tqdm(total=source.total, desc=what, unit=" molecules", unit_scale=True, disable=not how.progress, leave=False)
+    with bar:
+        for shard, text in _judged(plan, blocks(), how):
             total += shard
             bar.update(shard.inventory.n)
             if spool is not None:
@@ -97,9 +162,9 @@ def _run(plan: Plan, source: _Source, workers: int, progress: bool, spool: Spool
     return total
 
 
-def _judged(plan: Plan, blocks: Iterator[Block], workers: int) -> Iterator[tuple[Shard, str]]:
+def _judged(plan: Plan, blocks: Iterator[Block], how: How) -> Iterator[tuple[Shard, str]]:
     """Each block's scores in order. Where a molecule hangs or crashes a worker, the others of its block keep theirs."""
-    if workers == 0:
+    if how.workers == 0:
         yield from (score_block(plan, block) for block in blocks)
         return
     waiting: dict[int, Block] = {}
@@ -109,126 +174,60 @@ def _judged(plan: Plan, blocks: Iterator[Block], workers: int) -> Iterator[tuple
             waiting[number] = block
             yield block
 
-    judge = partial(score_block, plan)
-    for number, result in map_killable(judge, sent(), workers, timeout=TIMEOUT * 10):
+    for number, result in map_killable(partial(score_block, plan), sent(), how.workers, timeout=how.timeout * 10):
         block = waiting.pop(number)
+        yield score_block(plan, _without_culprits(plan, block, how)) if isinstance(result, Failure) else result
+
+
+def _without_culprits(plan: Plan, block: Block, how: How) -> Block:
+    """The block with those molecules unread that do not let themselves be scored alone."""
+    molecules = block.molecules
+    singles = (Block(molecules[[k]], 0, [("", 0)]) for k in range(len(molecules)))
+    for k, result in map_killable(partial(score_block, plan), singles, how.workers, timeout=how.timeout):
         if isinstance(result, Failure):
-            singles = (Block(block.molecules[[k]], 0, [("", 0)]) for k in range(len(block.molecules)))
-            lost = {
-                k: alone.kind
-                for k, alone in map_killable(judge, singles, workers, timeout=TIMEOUT)
-                if isinstance(alone, Failure)
-            }
-            molecules = block.molecules
-            for k, kind in lost.items():
-                molecules = molecules.without([k], kind)
-            result = score_block(plan, Block(molecules, block.start, block.places))
-        yield result
+            molecules = molecules.without([k], result.kind)
+    return Block(molecules, block.start, block.places)
 
 
-def _training(
-    reference: str | os.PathLike[str] | Store, protocols: Sequence[str], workers: int, progress: bool
-) -> dict[str, KeySet | str]:
-    """What each protocol compares novelty with: the training molecules as the protocol itself reads them."""
-    shard = _run(Plan(tuple(protocols)), _Source(reference, split="train"), workers, progress, None)
-    if not shard.inventory.n:
-        raise UserError(f"{reference}: no training molecule in it")
-    return {name: tally.seen for name, tally in shard.tallies.items()}
+def _read_reference(
+    reference: Given, protocols: tuple[str, ...], count: int, seed: int, how: How
+) -> tuple[dict[str, KeySet | str], Reference]:
+    """What each protocol compares novelty with, read as the protocol reads; and molecules drawn for comparison."""
+    source = Source(reference, Store, split="train", hydrogens=True)
+    train = _run(Plan(protocols, 2 * count, seed), source, how, "reading the reference")
+    if not train.inventory.n:
+        raise UserError(f"{reference}: no training molecules in it")
+    keys: dict[str, KeySet | str] = {}
+    for name, tally in train.tallies.items():
+        why = protocol(name).inapplicable(train.inventory)
+        keys[name] = f"the reference does not serve: {why}" if why else tally.seen
+    if isinstance(reference, (str, os.PathLike, Store)):
+        held_out = _run(Plan((), count, seed), Source(reference, Store, split="held_out"), how, "reading the reference")
+        if held_out.inventory.n:
+            return keys, Reference(train.sample.first(count).molecules, held_out.sample.molecules)
+    drawn = train.sample.molecules  # no molecules were held out: two parts of the training set
+    half = min(count, len(drawn) // 2)
+    return keys, Reference(drawn[:half], drawn[half : 2 * half])
 
 
-class _Source:
-    """Molecules from anywhere, as blocks; what it was is known once they are read."""
-
-    def __init__(self, molecules: Any, split: str = "all"):
-        self.split = split
-        self.files: list[Path] = []
-        self.digest = hashlib.sha256()
-        self.total: int | None = None
-        if isinstance(molecules, (str, os.PathLike)):
-            molecules = [molecules]
-        if (
-            isinstance(molecules, (list, tuple))
-            and molecules
-            and all(isinstance(m, (str, os.PathLike)) for m in molecules)
-        ):
-            self.files = _expand(molecules)
-        elif isinstance(molecules, (Batch, Store, list, tuple)):
-            self.total = len(molecules)
-        self.molecules = molecules
-
-    def blocks(self) -> Iterator[Block]:
-        start = 0
-        for name, record, part in self._parts():
-            yield Block(part, start, [(name, record + k) for k in range(len(part))])
-            start += len(part)
-
-    def _parts(self) -> Iterator[tuple[str, int, Molecules]]:
-        """(file, first record, molecules), a block at a time."""
-        if self.files:
-            for path in self.files:
-                record = 0
-                for part in self._file(path):
-                    yield str(path), record, part
-                    record += len(part)
-            return
-        record = 0
-        for part in self._memory():
-            for array in (part.numbers, part.charges, part.pos, part.bonds):
-                self.digest.update(array.tobytes())
-            yield "", record, part
-            record += len(part)
-
-    def _memory(self) -> Iterator[Molecules]:
-        if isinstance(self.molecules, Batch):
-            yield from (of_batch(self.molecules[low : low + BLOCK]) for low in range(0, len(self.molecules), BLOCK))
-        elif isinstance(self.molecules, Store):
-            yield from self._store(self.molecules)
-        else:
-            mols = iter(self.molecules)
-            while chunk := list(islice(mols, BLOCK)):
-                yield of_mols(chunk)
-
-    def _file(self, path: Path) -> Iterator[Molecules]:
-        if path.suffix == ".safetensors":
-            yield from self._store(Store(path))
-        elif format_of(path) == ".npz":
-            from molflow.chem.read_arrays import load_npz
-
-            arrays = load_npz(path)
-            for low in range(0, len(arrays), BLOCK):
-                yield of_arrays(arrays, low, min(low + BLOCK, len(arrays)))
-        else:
-            records = read(path)
-            while chunk := list(islice(records, BLOCK)):
-                yield of_records(chunk)
-
-    def _store(self, store: Store) -> Iterator[Molecules]:
-        wanted = store.indices(self.split)
-        fields = [name for name in store.fields if name in ("pos", "atom", "charge", "bond")]
-        for low in range(0, len(wanted), BLOCK):
-            yield of_batch(store.batch(wanted[low : low + BLOCK], fields=fields))
-
-    def described(self) -> tuple[dict[str, Any], ...]:
-        """What was read, with checksums."""
-        if not self.files:
-            return ({"checksum": f"sha256:{self.digest.hexdigest()}"},)
-        return tuple(
-            {"file": str(path), "bytes": path.stat().st_size, "checksum": f"sha256:{_sha256(path)}"}
-            for path in self.files
-        )
+def _figures(
+    measurement: Measurement, whole: Shard, part: Subset, reference: Reference | None, how: How
+) -> dict[str, Any]:
+    """A measurement's section, with what it was measured on, or why it was not."""
+    why = measurement.inapplicable(whole.inventory)
+    if not why and measurement.wants_reference and reference is None:
+        why = "no reference was given"
+    if why:
+        figures: dict[str, Any] = {"not_applicable": why}
+    else:
+        subset = {"molecules": len(part.molecules), "of": part.of, "seed": part.seed}
+        figures = {"subset": subset, **measurement.figures(part.molecules, reference, how)}
+    return {measurement.name: figures} if measurement.section == "energy" else figures
 
 
-def _expand(patterns: Sequence[str | os.PathLike[str]]) -> list[Path]:
-    """The files that names and patterns stand for; each exists and has a suffix that can be read."""
-    files: list[Path] = []
-    for pattern in patterns:
-        if os.fspath(pattern).endswith(".safetensors"):
-            files.append(Store(pattern).path)
-        else:
-            files += expand(pattern)
-    return files
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _conformers(ours: list[Molecules], theirs: Given, thresholds: Sequence[float], how: How) -> dict[str, Any]:
+    if not thresholds or min(thresholds) <= 0:
+        raise UserError(f"thresholds {', '.join(map(str, thresholds))}: expected lengths in angstrom, above 0")
+    targets = Molecules.cat([block.molecules for block in Source(theirs, Store).blocks()])
+    by_us = measurement_of("conformers", thresholds=list(thresholds))
+    return by_us.figures(Molecules.cat(ours), Reference(train=targets), how)

@@ -66,7 +66,7 @@ def test_shards_add_up_to_the_whole(mols):
 
 
 def test_workers_change_nothing(mols, monkeypatch):
-    monkeypatch.setattr("molflow.evaluate.BLOCK", 3)
+    monkeypatch.setattr("molflow.metrics.source.BLOCK", 3)
     assert score(mols, workers=2).to_dict() == score(mols).to_dict()
 
 
@@ -129,7 +129,7 @@ def test_the_command_writes_table_json_and_rows(sdf, tmp_path, capsys):
         (["absent.sdf"], "no such file"),
         (["absent*.sdf"], "no file has such a name"),
         (["{sdf}", "--protocol", "edn"], "did you mean 'edm'"),
-        (["{sdf}", "--workers", "-1"], "workers must be 0"),
+        (["{sdf}", "--workers", "-1"], "workers must be at least 0"),
         (["{sdf}", "--json", "absent/report.json"], "there is no folder"),
         (["{sdf}", "--per-molecule", "rows.txt"], "written as .csv or .parquet"),
         (["{sdf}", "--reference", "absent.safetensors"], "no such file"),

@@ -20,8 +20,9 @@ _SECTION = re.compile(r"(Args|Examples?|Returns|Raises):$")
 def call(function: Callable, argv: Sequence[str], prog: str) -> Any:
     """Call ``function`` as the command line says.
 
-    Parameters without a default are positional, a list of them takes several values; the others are options, and
-    keyword-only ones without a default are required options. Only what was typed is passed: the defaults are Python's.
+    Parameters without a default are positional, a list of them takes several values, and none at all if it may be None;
+    the others are options, and keyword-only ones without a default are required options. Only what was typed is passed:
+    the defaults are Python's.
     A parameter ``overrides`` receives the tokens ``a.b=c`` and ``--a.b c`` as ``{"a.b": "c"}``.
 
     >>> def power(base: float, *, exponent: int = 2) -> float:
@@ -39,7 +40,7 @@ def parse(function: Callable, argv: Sequence[str], prog: str) -> dict[str, Any]:
     options, positionals, overrides = _sort(parser, argv, takes_overrides=_takes_overrides(function))
     typed = vars(parser.parse_args([*options, "--", *positionals] if positionals else options))
     positional = _positional(function)
-    keywords = {}
+    keywords: dict[str, Any] = {name: None for name in positional if _may_be_none(hints[name])}
     for name, value in typed.items():
         if isinstance(value, list) and name not in positional:  # --protocol edm,strict --protocol jodo
             value = [part for text in value for part in text.split(",")]
@@ -71,7 +72,8 @@ def parser_of(function: Callable, prog: str) -> argparse.ArgumentParser:
             continue
         hint, note = hints[name], described.get(name, "").replace("%", "%%")
         if name in positional:
-            parser.add_argument(name, metavar=name.upper(), nargs="+" if _is_list(hint) else None, help=note)
+            several = "*" if _may_be_none(hint) else "+"
+            parser.add_argument(name, metavar=name.upper(), nargs=several if _is_list(hint) else None, help=note)
             continue
         note += _default(parameter.default)
         required = parameter.default is parameter.empty
@@ -172,6 +174,10 @@ def _options(hint: Any) -> list[Any]:
     """The members of a union, without None."""
     members = typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
     return [member for member in members if member is not type(None)]
+
+
+def _may_be_none(hint: Any) -> bool:
+    return type(None) in typing.get_args(hint)
 
 
 def _is_list(hint: Any) -> bool:

@@ -1,4 +1,7 @@
-"""What judges molecules: one protocol or measurement a file, all under the same contract (tests/contracts)."""
+"""What judges molecules, a file each and all under one contract (tests/contracts/test_metrics.py).
+
+A protocol gives a verdict on every molecule; a measurement gives figures of a sample.
+"""
 
 PROTOCOLS = {
     "edm": "molflow.metrics.edm:Edm",
@@ -8,3 +11,13 @@ PROTOCOLS = {
     "jodo": "molflow.metrics.jodo:Jodo",
     "legacy": "molflow.metrics.legacy:Legacy",
 }
+MEASUREMENTS = {
+    "descriptors": "molflow.metrics.descriptors:Descriptors",
+    "distributions": "molflow.metrics.distributions:Distributions",
+    "forcefield": "molflow.metrics.forcefield:ForceField",
+    "xtb": "molflow.metrics.xtb:Xtb",
+    "posebusters": "molflow.metrics.poses:PoseBusters",
+    "fcd": "molflow.metrics.fcd:Fcd",
+    "conformers": "molflow.metrics.conformers:Conformers",
+}
+METRICS = PROTOCOLS | MEASUREMENTS

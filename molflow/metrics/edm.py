@@ -22,7 +22,7 @@ class Edm(Protocol):
     """
 
     name = "edm"
-    needs = "coordinates"
+    needs = ("coordinates",)
     summary = "bonds from EDM's distance table; valid: sanitises without charges, hydrogens implied where they lack"
     source = "Hoogeboom et al. 2022, arXiv:2203.17003"
     defect = "sulphur is stable with valence 4 alone; RDKit adds missing hydrogens in silence; no charges"

@@ -15,7 +15,7 @@ from molflow.metrics.protocol import Protocol, Verdicts, first_of, where
 class Explicit(Protocol):
     """Judges the bonds and charges that the sampler wrote down."""
 
-    needs = "bonds"
+    needs = ("bonds",)
     elements: ClassVar[frozenset[int]] = frozenset(range(1, 119))  # that its table knows
 
     @abstractmethod
@@ -29,7 +29,7 @@ class Explicit(Protocol):
     def judge(self, molecules: Molecules) -> Verdicts:
         """A verdict on each molecule; one of several atoms without bonds is ``no_bonds``."""
         read = molecules.generated
-        gate = first_of(molecules.faults, where(~molecules.has_bonds & (molecules.sizes > 1), "no_bonds"))
+        gate = first_of(molecules.faults, molecules.bondless)
         wrong = first_of(gate, self.wrong(molecules))
         passed = np.array([not reason for reason in gate], bool)
         counted = np.array([reason in ("", "overlap") for reason in gate], bool)

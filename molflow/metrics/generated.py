@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,7 @@ class Generated:
         from rdkit import Chem, rdBase
 
         count = len(molecules)
+        self._faults = molecules.faults
         self.mols: list[RWMol | None] = [None] * count
         self.problems = [""] * count  # why it did not sanitise
         self.smiles = [""] * count
@@ -38,6 +40,9 @@ class Generated:
         with rdBase.BlockLogs():
             for k, (numbers, charges, bonds) in enumerate(rows(molecules)):
                 if molecules.faults[k] not in ("", "overlap"):
+                    continue
+                if molecules.bondless[k]:
+                    self.problems[k] = molecules.bondless[k]
                     continue
                 mol = build_mol(numbers, charges, bonds)
                 before = Chem.GetAdjacencyMatrix(mol, useBO=True) if mol is not None else None
@@ -58,6 +63,16 @@ class Generated:
                     Chem.MolToSmiles(Chem.RemoveHs(part, bare, sanitize=False), isomericSmiles=False) for part in parts
                 ]
                 self.smiles[k], self.identities[k] = texts[0], min(texts)
+
+    @property
+    def usable(self) -> np.ndarray:
+        """Molecules that passed the gate and sanitise, [M] bool."""
+        return np.array([not why for why in self.unusable], bool)
+
+    @cached_property
+    def unusable(self) -> list[str]:
+        """Why a molecule did not pass the gate, or does not sanitise; or an empty text, [M]."""
+        return [fault or problem for fault, problem in zip(self._faults, self.problems)]
 
 
 def _unsound(numbers: list[int], charges: list[int], bonds: list[tuple[int, ...]]) -> set[int]:

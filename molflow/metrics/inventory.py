@@ -53,11 +53,11 @@ class Inventory:
     def __add__(self, other: Inventory) -> Inventory:
         return Inventory(**{name: getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__})
 
-    def lack(self, needs: str) -> str:
+    def lack(self, *needs: str) -> str:
         """Why nothing can be said of molecules that lack what a metric needs, or an empty text."""
-        if self.several and needs == "bonds" and not self.with_bonds:
+        if self.several and "bonds" in needs and not self.with_bonds:
             return "no bonds in the input"
-        if self.several and needs == "coordinates" and not self.with_pos:
+        if self.several and "coordinates" in needs and not self.with_pos:
             return "no coordinates in the input"
         if self.bare and not self.with_h:
             return "no explicit hydrogens"

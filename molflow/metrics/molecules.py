@@ -42,6 +42,7 @@ class Molecules:
     has_bonds: np.ndarray  # [M] bool: bonds were given
     hidden_h: np.ndarray  # [M] bool: the source counts hydrogens that are not atoms
     unread: dict[int, str] = field(default_factory=dict)  # {molecule: why there is nothing to judge}
+    unbonded: dict[int, str] = field(default_factory=dict)  # {molecule: why it has no bonds, if they were looked for}
 
     # -- making
 
@@ -65,6 +66,7 @@ class Molecules:
             offsets=offsets_of(np.concatenate([part.sizes for part in parts])),
             bond_offsets=offsets_of(np.concatenate([np.diff(part.bond_offsets) for part in parts])),
             unread={k + int(start): why for start, part in zip(starts, parts) for k, why in part.unread.items()},
+            unbonded={k + int(start): why for start, part in zip(starts, parts) for k, why in part.unbonded.items()},
             **joined,
         )
 
@@ -88,6 +90,7 @@ class Molecules:
             has_bonds=self.has_bonds[rows],
             hidden_h=self.hidden_h[rows],
             unread={new: self.unread[old] for new, old in enumerate(rows.tolist()) if old in self.unread},
+            unbonded={new: self.unbonded[old] for new, old in enumerate(rows.tolist()) if old in self.unbonded},
         )
 
     def without(self, rows: Sequence[int], reason: str) -> Molecules:
@@ -106,6 +109,7 @@ class Molecules:
             has_bonds=self.has_bonds & keep,
             hidden_h=self.hidden_h & keep,
             unread=self.unread | dict.fromkeys(rows, reason),
+            unbonded=self.unbonded,
         )
 
     @cached_property
@@ -127,6 +131,12 @@ class Molecules:
     def faults(self) -> list[str]:
         """Why it is no molecule, whatever the protocol: ``empty``, ``non_finite``, ...; or an empty text, [M]."""
         return gate(self)
+
+    @cached_property
+    def bondless(self) -> list[str]:
+        """Why several atoms have no bonds: ``no_bonds``, or what stopped their perception; or an empty text, [M]."""
+        without = (~self.has_bonds & (self.sizes > 1)).tolist()
+        return [self.unbonded.get(k, "no_bonds") if flag else "" for k, flag in enumerate(without)]
 
     @cached_property
     def nearest(self) -> np.ndarray:
@@ -152,6 +162,10 @@ class Molecules:
     def per_molecule(self, flags: np.ndarray) -> np.ndarray:
         """How many of its atoms each molecule has the flag [A] on, [M]."""
         return np.bincount(self.owner[flags], minlength=len(self))
+
+    def per_molecule_sum(self, values: np.ndarray) -> np.ndarray:
+        """Sum over each molecule's atoms of ``values`` [A], [M] integers."""
+        return np.bincount(self.owner, weights=values, minlength=len(self)).astype(np.int64)
 
 
 def offsets_of(counts: Sequence[int] | np.ndarray) -> np.ndarray:

@@ -72,7 +72,7 @@ class Protocol(ABC):
     """One way of the field to call a molecule stable and valid."""
 
     name: ClassVar[str]
-    needs: ClassVar[Literal["coordinates", "bonds"]]
+    needs: ClassVar[tuple[str, ...]]  # coordinates, bonds
     summary: ClassVar[str]  # what it counts, in a line
     source: ClassVar[str]
     defect: ClassVar[str]
@@ -88,7 +88,7 @@ class Protocol(ABC):
 
     def inapplicable(self, inventory: Inventory) -> str:
         """Why these molecules cannot be judged this way, or an empty text."""
-        return inventory.lack(self.needs)
+        return inventory.lack(*self.needs)
 
     def rates(self, tally: Tally, training: KeySet | str = NO_REFERENCE) -> dict[str, Rate]:
         """Every rate by name; novelty needs the keys of the training molecules, or says why there are none."""

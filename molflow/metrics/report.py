@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from molflow.metrics.keys import KeySet
+from molflow.metrics.measurement import plain
 from molflow.metrics.protocol import NO_REFERENCE, Protocol
 from molflow.metrics.rate import Rate
 from molflow.metrics.rows import Spool
 from molflow.metrics.shard import Shard, protocol
-from molflow.metrics.subset import Subset
 
 
 class Scored:
@@ -42,12 +42,13 @@ class Report:
     training: Mapping[str, KeySet | str] = field(default_factory=dict)  # by protocol: keys, or why there are none
     inputs: tuple[dict[str, Any], ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
-    measure: Callable[[Subset], dict[str, Any]] = lambda sample: {}  # sections beyond the protocols, from the sample
+    measure: Callable[[Shard], dict[str, Any]] = lambda shard: {}  # sections measured on the sample
+    extra: Mapping[str, Any] = field(default_factory=dict)  # sections that do not add up
     spool: Spool | None = None
-    measured: dict[str, Any] = field(init=False)  # by section: descriptors, distributions, energy, ...
+    sections: dict[str, Any] = field(init=False)  # descriptors, distributions, energy, ...
 
     def __post_init__(self):
-        object.__setattr__(self, "measured", self.measure(self.shard.sample))
+        object.__setattr__(self, "sections", {**self.measure(self.shard), **self.extra})
 
     @property
     def n(self) -> int:
@@ -87,7 +88,7 @@ class Report:
             else:
                 protocols[name] = {metric: rate.to_dict() for metric, rate in scored.rates.items()}
                 failures[name] = scored.failures
-        sections = {"distributions": {}, "energy": {}} | self.measured
+        sections = {"distributions": {}, "energy": {}} | plain(self.sections)
         return {
             "n": self.n,
             "protocols": protocols,

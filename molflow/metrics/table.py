@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from textwrap import wrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from molflow.metrics.mean import Mean
 from molflow.metrics.rate import Rate
 from molflow.metrics.shard import protocol
 
@@ -15,57 +17,114 @@ _HEADS = {
     "atom_stable": "atoms",
     "molecule_stable": "mols",
     "valid": "valid",
-    "connected": "connect",
-    "unique": "unique",
-    "valid_unique": "val-uniq",
+    "connected": "conn",
+    "unique": "uniq",
+    "valid_unique": "v&u",
     "novel": "novel",
-    "complete": "complete",
+    "complete": "whole",
 }
 
 
+_LEGEND = (
+    "% of all molecules, failed ones included; but atoms: of all atoms; uniq: of the valid; novel: of the unique; v&u: "
+    "valid and unique. jodo: uniq and novel of all, whole: valid and connected."
+)
+
+
 def table(report: Report) -> str:
-    """All sections, in the order of the dictionary."""
+    """Every section in turn."""
     lines = [f"{report.n:,} molecules{_source(report)}, seed {report.seed}", ""]
     found = report.protocols
     shown = {name: scored for name, scored in found.items() if not scored.inapplicable}
     if shown:
         lines += [*_rates(shown), ""]
-    lines += [f"{name}: not applicable: {scored.inapplicable}" for name, scored in found.items() if scored.inapplicable]
-    for name, scored in shown.items():
-        if scored.failures:
+    for name, scored in found.items():
+        if scored.inapplicable:
+            lines += _wrapped(f"{name}: not applicable: ", scored.inapplicable)
+        elif scored.failures:
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in scored.failures.items())
-            lines += _wrapped(f"{name}, not perfect: ", reasons)
-    lines += [f"warning: {text}" for text in report.warnings]
+            lines += _wrapped(f"{name} faults: ", reasons)
+    for name, section in report.sections.items():
+        if "not_applicable" not in section:
+            lines += ["", *_section(name, section)]
+    lines += [line for text in report.warnings for line in _wrapped("warning: ", text)]
     return "\n".join(lines).rstrip()
 
 
 def _source(report: Report) -> str:
-    names = [str(entry.get("file", "")) for entry in report.inputs if entry.get("file")]
+    names = [str(entry["file"]) for entry in report.inputs if entry.get("file")]
     if not names:
         return ""
     return f" in {names[0]}" if len(names) == 1 else f" in {len(names)} files"
 
 
 def _rates(shown: dict[str, Scored]) -> list[str]:
-    """A row of percentages and one of half the interval's width for each protocol."""
+    """A row of percentages and one of half the interval's width for each protocol, then what they mean."""
     heads = [name for name in _HEADS if any(name in scored.rates for scored in shown.values())]
     wide = max(9, *map(len, shown)) + 1
-    lines = ["%".ljust(wide) + "".join(f"{_HEADS[name]:>9}" for name in heads)]
+    lines = ["%".ljust(wide) + "".join(f"{_HEADS[name]:>8}" for name in heads)]
     for name, scored in shown.items():
         rates = [scored.rates.get(head) for head in heads]
-        lines.append(name.ljust(wide) + "".join(f"{_percent(rate):>9}" for rate in rates))
-        lines.append("  95 %".ljust(wide) + "".join(f"{_spread(rate):>9}" for rate in rates))
+        lines.append(name.ljust(wide) + "".join(f"{_percent(rate):>8}" for rate in rates))
+        lines.append(("  95 %".ljust(wide) + "".join(f"{_spread(rate):>8}" for rate in rates)).rstrip())
     lines.append("")
+    lines += _wrapped("", _LEGEND)
     for name in shown:
-        judge = protocol(name)
-        lines += _wrapped(f"{name}: ", judge.summary)
+        lines += _wrapped(f"{name}: ", protocol(name).summary)
     return lines
 
 
+def _section(name: str, section: Mapping[str, Any]) -> list[str]:
+    """A title, and a line for each figure."""
+    subset = section.get("subset")
+    title = f"{name}, of {subset['molecules']:,} of {subset['of']:,} molecules" if subset else name
+    lines = [title]
+    for key, value in section.items():
+        if key == "subset":
+            continue
+        if isinstance(value, Mapping) and name == "energy":
+            lines += [f"  {line}" for line in _section(key, value)]
+        elif key == "training":
+            continue
+        else:
+            lines += _figure(key, value, section.get("training", {}).get(key))
+    return lines
+
+
+def _figure(key: str, value: Any, training: Any = None) -> list[str]:
+    if isinstance(value, Mean):
+        measured = "" if value.measured == value.of else f"  ({value.measured:,} of {value.of:,} measured)"
+        beside = f"  training {_number(training.mean)}" if isinstance(training, Mean) else ""
+        lines = [f"  {key:<16} mean {_number(value.mean)}  median {_number(value.median)}{beside}{measured}"]
+        why = ", ".join(f"{reason} {count:,}" for reason, count in value.unmeasured.items())
+        return lines + [f"  {line}" for line in _wrapped(f"{'':<16} not measured: ", why, 78) if why]
+    if isinstance(value, Rate):
+        return [f"  {key:<16} {_percent(value)} %  ({value.count:,} of {value.of:,})"]
+    if isinstance(value, Mapping) and "distance" in value:
+        lines = [f"  {key:<16} {_number(value['distance'])}  floor {_number(value.get('floor'))}  {value['unit']}"]
+        if value.get("missing"):
+            lines[0] += f"  ({len(value['missing'])} types missing)"
+        return lines
+    if isinstance(value, Mapping) and "mean" in value:
+        return [f"  {key:<16} mean {_number(value['mean'])}  over {value['types']} types, {value['count']:,} in all"]
+    if isinstance(value, Mapping):
+        parts = [f"{name} {_short(entry)}" for name, entry in value.items()]
+        return [f"  {line}" for line in _wrapped(f"{key:<16} ", ", ".join(parts) or "none", 78)]
+    return [f"  {key:<16} {_number(value) if isinstance(value, float) else value}"]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Rate):
+        return f"{_percent(value)} %"
+    return _number(value.mean) if isinstance(value, Mean) else str(value)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
 def _percent(rate: Rate | None) -> str:
-    if rate is None or rate.value is None:
-        return "-"
-    return f"{100 * rate.value:.2f}"
+    return "-" if rate is None or rate.value is None else f"{100 * rate.value:.2f}"
 
 
 def _spread(rate: Rate | None) -> str:

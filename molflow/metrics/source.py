@@ -1,0 +1,143 @@
+"""Molecules from lists, batches, data files and files of any format, as blocks of which memory holds a few."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from molflow.chem.io import expand, format_of, read
+from molflow.metrics.intake import of_arrays, of_batch, of_mols, of_records
+from molflow.metrics.molecules import Molecules
+from molflow.metrics.perception import with_bonds
+from molflow.metrics.shard import Block
+
+if TYPE_CHECKING:
+    from molflow.chem.record import Record
+
+BLOCK = 2000  # molecules judged at once
+STORE = ".safetensors"
+
+
+@dataclass
+class Source:
+    """What ``score`` was given. ``opener`` opens a data file, whose molecules come by ``indices`` and ``batch``."""
+
+    molecules: Any
+    opener: Callable[[Any], Any]
+    split: str = "all"  # train, held_out or all, where the source tells them apart
+    perceive: bool = False  # bonds where there are none
+    hydrogens: bool = False  # on molecules of SMILES, which imply them
+    workers: int = 1
+
+    def __post_init__(self):
+        given = [self.molecules] if isinstance(self.molecules, (str, os.PathLike)) else self.molecules
+        named = (
+            isinstance(given, (list, tuple)) and bool(given) and all(isinstance(x, (str, os.PathLike)) for x in given)
+        )
+        self.files = self._expanded(given) if named else []
+        self.total = None if self.files or not hasattr(given, "__len__") else len(given)
+        self._digest = hashlib.sha256()
+
+    def _expanded(self, patterns: Sequence[str | os.PathLike[str]]) -> list[Path]:
+        files: list[Path] = []
+        for pattern in patterns:
+            if os.fspath(pattern).endswith(STORE):
+                self.opener(pattern)
+                files.append(Path(pattern))
+            else:
+                files += expand(pattern)
+        return files
+
+    def blocks(self) -> Iterator[Block]:
+        """In order; a molecule's number counts all that came before, readable or not."""
+        start = 0
+        for path in self.files or [None]:
+            record = 0
+            for part in self._memory() if path is None else self._file(path):
+                yield Block(part, start, [("" if path is None else str(path), record + k) for k in range(len(part))])
+                start += len(part)
+                record += len(part)
+
+    def _memory(self) -> Iterator[Molecules]:
+        if hasattr(self.molecules, "indices"):
+            yield from self._store(self.molecules)
+            return
+        for part in self._given():
+            for array in (part.numbers, part.charges, part.pos, part.bonds):
+                self._digest.update(array.tobytes())
+            yield self._bonded(part, part.per_molecule_sum(part.charges)) if self.perceive else part
+
+    def _given(self) -> Iterator[Molecules]:
+        if hasattr(self.molecules, "mask"):
+            yield from (of_batch(self.molecules[low : low + BLOCK]) for low in range(0, len(self.molecules), BLOCK))
+            return
+        mols = iter(self.molecules)
+        while chunk := list(islice(mols, BLOCK)):
+            yield of_mols(chunk)
+
+    def _file(self, path: Path) -> Iterator[Molecules]:
+        if path.suffix == STORE:
+            yield from self._store(self.opener(path))
+        elif format_of(path) == ".npz":
+            from molflow.chem.read_arrays import load_npz
+
+            arrays = load_npz(path)
+            wanted = np.flatnonzero(self._in_split(arrays.split)) if arrays.split is not None else None
+            for low in range(0, len(arrays), BLOCK):
+                high = min(low + BLOCK, len(arrays))
+                part = of_arrays(arrays, low, high)
+                if wanted is not None:
+                    part = part[wanted[(wanted >= low) & (wanted < high)] - low]
+                yield self._bonded(part, part.per_molecule_sum(part.charges)) if self.perceive else part
+        else:
+            records = (record for record in read(path) if record.split is None or self._in_split(record.split))
+            while chunk := list(islice(records, BLOCK)):
+                part = of_records([_hydrogenated(record) for record in chunk] if self.hydrogens else chunk)
+                yield self._bonded(part, np.array([r.charge for r in chunk])) if self.perceive else part
+
+    def _in_split(self, split):
+        return split >= 0 if self.split == "all" else (split == 0) == (self.split == "train")
+
+    def _bonded(self, molecules: Molecules, charges: np.ndarray) -> Molecules:
+        return with_bonds(molecules, charges.tolist(), self.workers)
+
+    def _store(self, store: Any) -> Iterator[Molecules]:
+        wanted = np.flatnonzero(self._in_split(store.split))
+        fields = [name for name in store.fields if name in ("pos", "atom", "charge", "bond")]
+        for low in range(0, len(wanted), BLOCK):
+            part = of_batch(store.batch(wanted[low : low + BLOCK], fields=fields))
+            yield self._bonded(part, part.per_molecule_sum(part.charges)) if self.perceive else part
+
+    def described(self) -> tuple[dict[str, Any], ...]:
+        """What was read, with checksums."""
+        if self.files:
+            return tuple(
+                {"file": str(path), "bytes": path.stat().st_size, "checksum": f"sha256:{_sha256(path)}"}
+                for path in self.files
+            )
+        if hasattr(self.molecules, "checksum"):
+            return ({"file": str(self.molecules.path), "checksum": self.molecules.checksum},)
+        return ({"checksum": f"sha256:{self._digest.hexdigest()}"},)
+
+
+def _hydrogenated(record: Record) -> Record:
+    from rdkit import Chem, rdBase
+
+    if record.mol is None or not record.smiles or record.mol.GetNumConformers():
+        return record
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromSmiles(record.smiles)
+        record.mol = None if mol is None else Chem.AddHs(mol)
+    return record
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
