@@ -27,6 +27,12 @@ def pick_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device, or the CPU, has said that it has no memory left."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error).lower() for word in words)
+
+
 @contextmanager
 def fast_matmul() -> Iterator[None]:
     """fp32 matrix products by oneDNN on a CPU, several times faster than the default library on some, and as exact.

@@ -15,7 +15,7 @@ from molflow.build import UserError, build, unknown
 from molflow.chem.vocabulary import Vocabulary
 from molflow.data.loader import BatchPlan
 from molflow.data.sizes import Sizes
-from molflow.device import fast_matmul
+from molflow.device import fast_matmul, is_out_of_memory
 from molflow.flow import Flow
 from molflow.networks.network import Network
 from molflow.paths.joint import Joint
@@ -66,6 +66,7 @@ class Model:
         self.network, self.path, self.prior = network, path, prior
         self.vocabulary, self.sizes, self.dim = vocabulary, sizes, dim
         self.defaults = defaults or Sampling()
+        self.too_many_pairs = float("inf")  # the least that has not fitted into memory
 
     @property
     def device(self) -> torch.device:
@@ -119,35 +120,40 @@ class Model:
                     made.append(batch.to("cpu"))
                     done += len(part)
                     bar.update(len(part))
-        return Batch.cat(made)[order]
+        return Batch.cat(made)[torch.from_numpy(order)]
 
     def batch_pairs(self) -> int:
-        """Pairs of atoms computed at once: what stays in a CPU's cache, or a share of a GPU's free memory."""
+        """Pairs of atoms computed at once: what stays in a CPU's cache, or a share of a GPU's memory."""
         if self.device.type != "cuda":
             return 20_000
-        free, _ = torch.cuda.mem_get_info(self.device)
-        return max(20_000, int(free * 0.5 / 4096))
+        _, total = torch.cuda.mem_get_info(self.device)  # what is free now would change the batches, and so the bytes
+        return max(20_000, int(total * 0.5 / 4096))
 
     def _fit_in_memory(
         self, places: np.ndarray, ids: np.ndarray, sizes: np.ndarray, seed: int, how: Sampling, watch
     ) -> Iterator[tuple[np.ndarray, Batch]]:
-        try:
-            batch = self._integrate(ids[places], sizes[places], seed, how, watch)
-        except torch.OutOfMemoryError:
-            if len(places) == 1:
-                raise UserError(
-                    f"one molecule of {sizes[places[0]]} atoms does not fit into the device's memory"
-                ) from None
-            torch.cuda.empty_cache()
-        else:
-            yield places, batch
-            return
+        pairs = len(places) * int(sizes[places].max()) ** 2
+        if len(places) == 1 or pairs < self.too_many_pairs:
+            try:
+                batch = self._integrate(ids[places], sizes[places], seed, how, watch)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                if len(places) == 1:
+                    raise UserError(
+                        f"one molecule of {sizes[places[0]]} atoms does not fit into the memory of {self.device}"
+                    ) from None
+                self.too_many_pairs = min(pairs, self.too_many_pairs)
+                torch.cuda.empty_cache()
+            else:
+                yield places, batch
+                return
         for half in np.array_split(places, 2):
             yield from self._fit_in_memory(half, ids, sizes, seed, how, watch)
 
     @torch.no_grad()
     def _integrate(self, ids: np.ndarray, sizes: np.ndarray, seed: int, how: Sampling, watch) -> Batch:
-        like = Batch.of_sizes(sizes, self.dim, self.device)
+        like = Batch.of_sizes(torch.as_tensor(sizes), self.dim, self.device)
         rng = Rng(seed, torch.as_tensor(ids, device=self.device))
         flow = Flow(self.network.eval(), self.path)
         solver = build("solver", SOLVERS, how.solver)

@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from molflow import __version__
+from molflow.atomic import refuse_existing
 from molflow.batch import Batch
 from molflow.build import UserError
-from molflow.checkpoint import WEIGHTS, load, locate, write_atomically
+from molflow.checkpoint import CONFIG, WEIGHTS, load, locate, write_atomically
 from molflow.chem.io import WRITABLE, format_of, open_writer
 from molflow.device import pick_device
 from molflow.generate import Model, Sampling
@@ -41,8 +43,10 @@ class SampleJob:
 
     @property
     def shard(self) -> int:
-        """Molecules of a shard."""
-        return 250 if self.device == "cpu" else 10_000
+        """Molecules of a shard: larger ones compute faster, smaller ones occupy more processors."""
+        if self.device != "cpu":
+            return 10_000
+        return 250 if self.n > 500 else 100
 
     @property
     def shards(self) -> int:
@@ -53,9 +57,10 @@ class SampleJob:
         return np.arange(i * self.shard, min(self.n, (i + 1) * self.shard))
 
     def fingerprint(self) -> dict:
-        """What decides the output, the model's weights included."""
-        weights = hashlib.sha256((locate(self.model) / WEIGHTS).read_bytes()).hexdigest()
-        return {**asdict(self), "model": weights}
+        """What decides the output, the model's files included."""
+        folder = locate(self.model)
+        files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (WEIGHTS, CONFIG)}
+        return {**asdict(self), "model": files, "molflow": __version__}
 
 
 def sample_shard(job: SampleJob, folder: str, i: int) -> int:
@@ -64,7 +69,7 @@ def sample_shard(job: SampleJob, folder: str, i: int) -> int:
     ids = job.ids(i)
     if not path.exists():
         with _one_thread(job.device):
-            model = _loaded(job.model, job.device)
+            model = loaded(job.model, job.device)
             batch = model.sample_ids(ids, job.seed, job.how or model.defaults, job.atoms)
         with open_writer(path) as out:
             out.write(batch)
@@ -84,10 +89,7 @@ def run(
     out = Path(out)
     if format_of(out, WRITABLE) != job.suffix:
         raise UserError(f"{out} is no {job.suffix} file")
-    if out.exists() and not overwrite:
-        raise UserError(f"{out} exists; choose another --out, or say --overwrite to replace it")
-    if not out.parent.is_dir():
-        raise UserError(f"the folder {out.parent} does not exist; make it, or choose another --out")
+    refuse_existing(out, overwrite)
     folder = out.with_name(out.name + ".parts")
     _prepare(folder, job.fingerprint(), overwrite)
     processes = 0 if job.device != "cpu" else min(cpus() if workers is None else workers, job.shards)
@@ -109,22 +111,27 @@ def run(
 
 def trajectory(job: SampleJob, count: int) -> Iterator[Batch]:
     """The states of the first molecules at every time of the grid, one Batch [times] a molecule."""
-    model = _loaded(job.model, job.device)
-    how = job.how or model.defaults
-    for i in job.ids(0)[:count]:
-        states: list[Batch] = []
-        with _one_thread(job.device):
-            model.sample_ids(np.array([i]), job.seed, how, job.atoms, watch=lambda t, x: states.append(x.to("cpu")))
-        yield Batch.cat(states)
+    for i in range(min(count, job.n)):
+        yield _way(job, i)
+
+
+def _way(job: SampleJob, i: int) -> Batch:
+    states: list[Batch] = []
+    model = loaded(job.model, job.device)
+    with _one_thread(job.device):
+        model.sample_ids(
+            np.array([i]), job.seed, job.how or model.defaults, job.atoms, watch=lambda t, x: states.append(x.to("cpu"))
+        )
+    return Batch.cat(states)
 
 
 def _prepare(folder: Path, fingerprint: dict, overwrite: bool) -> None:
     """A folder for the parts of this job, with those that an interrupted run left."""
     note = folder / "job.json"
     if folder.exists():
-        same = note.exists() and json.loads(note.read_text()) == fingerprint
-        if same:
-            return
+        with contextlib.suppress(OSError, ValueError):  # no note, or one that cannot be read: not this job's
+            if json.loads(note.read_text()) == json.loads(json.dumps(fingerprint)):
+                return
         if not overwrite:
             raise UserError(f"{folder} holds parts of another job; finish that one, or say --overwrite to drop them")
         shutil.rmtree(folder)
@@ -132,8 +139,15 @@ def _prepare(folder: Path, fingerprint: dict, overwrite: bool) -> None:
     write_atomically(note, json.dumps(fingerprint))
 
 
+def loaded(model: str, device: str) -> Model:
+    """A model, kept between the shards of a process as long as its files do not change."""
+    folder = locate(model)
+    stamps = tuple((folder / name).stat().st_mtime_ns for name in (WEIGHTS, CONFIG) if (folder / name).exists())
+    return _load_once(model, device, stamps)
+
+
 @lru_cache(maxsize=1)
-def _loaded(model: str, device: str) -> Model:
+def _load_once(model: str, device: str, stamps: tuple[int, ...]) -> Model:
     return load(model, device)
 
 

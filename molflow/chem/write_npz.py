@@ -1,4 +1,4 @@
-"""The npz layout of flat arrays, gathered in nameless files until their lengths are known."""
+"""The npz layout of flat arrays, gathered in nameless files until their lengths are known; for clouds of points too."""
 
 from __future__ import annotations
 
@@ -30,16 +30,19 @@ class NpzSink:
         self.columns = {name: tempfile.TemporaryFile(dir=folder) for name in _COLUMNS}  # noqa: SIM115
         self.sizes, self.bond_counts = array("q"), array("q")
         self.props: dict[str, array] = {}
-        self.has_bonds: bool | None = None
+        self.dim = 3
+        self.kind: tuple[bool, bool] | None = None  # whether its molecules have elements, and bonds
 
     def write(self, molecules: Batch | Sequence[Mol | None]) -> int:
         if isinstance(molecules, Sequence):
             molecules = _batch(molecules)
         mask = molecules.mask.cpu().numpy()
+        positions = molecules.pos.cpu().numpy()[mask]
+        props = {name: value.cpu().numpy() for name, value in molecules.props.items()}
         if molecules.atom is None:
-            raise UserError("these points carry no elements: they are no molecules")
-        positions = np.zeros((mask.sum(), 3), np.float32)
-        positions[:, : molecules.pos.shape[-1]] = molecules.pos.cpu().numpy()[mask]
+            self._add(mask.sum(1), None, positions, None, None, None, props)
+            return len(mask)
+        positions = np.pad(positions, ((0, 0), (0, 3 - positions.shape[1])))
         charges = np.zeros(len(positions)) if molecules.charge is None else molecules.charge.cpu().numpy()[mask]
         bonds, counts = None, None
         if molecules.bond is not None:
@@ -48,11 +51,15 @@ class NpzSink:
             owner, i, j = np.nonzero(orders)
             bonds = np.stack([place[owner, i], place[owner, j], orders[owner, i, j]], 1)
             counts = np.bincount(owner, minlength=len(mask))
-        props = {name: value.cpu().numpy() for name, value in molecules.props.items()}
         self._add(mask.sum(1), molecules.atom.cpu().numpy()[mask], positions, charges, bonds, counts, props)
         return len(mask)
 
     def copy(self, part: Path) -> int:
+        with np.load(part, allow_pickle=False) as file:
+            if "numbers" not in file.files:
+                sizes = np.diff(file["offsets"])
+                self._add(sizes, None, file["positions"], None, None, None, {})
+                return len(sizes)
         arrays = load_npz(part)
         counts = None if arrays.bond_offsets is None else np.diff(arrays.bond_offsets)
         charges = np.zeros(len(arrays.numbers)) if arrays.charges is None else arrays.charges
@@ -63,18 +70,19 @@ class NpzSink:
     def _add(
         self,
         sizes: np.ndarray,
-        numbers: np.ndarray,
+        numbers: np.ndarray | None,
         positions: np.ndarray,
-        charges: np.ndarray,
+        charges: np.ndarray | None,
         bonds: np.ndarray | None,
         counts: np.ndarray | None,
         props: Mapping[str, np.ndarray],
     ) -> None:
-        if self.has_bonds not in (None, bonds is not None):
-            raise UserError("an npz file holds molecules with bonds or without, not both")
-        if len(numbers) and not 0 <= numbers.min() <= numbers.max() <= 255:
+        kind = (numbers is not None, bonds is not None)
+        if self.kind not in (None, kind):
+            raise UserError("an npz file holds molecules with bonds, molecules without, or bare points: one of them")
+        if numbers is not None and len(numbers) and not 0 <= numbers.min() <= numbers.max() <= 255:
             raise UserError("an atomic number is outside 0-255")
-        self.has_bonds = bonds is not None
+        self.kind, self.dim = kind, positions.shape[1]
         for name, column in (("numbers", numbers), ("positions", positions), ("charges", charges), ("bonds", bonds)):
             if column is not None:
                 self.columns[name].write(np.ascontiguousarray(column, dtype=_COLUMNS[name]).tobytes())
@@ -87,9 +95,12 @@ class NpzSink:
 
     def finish(self) -> None:
         atoms = sum(self.sizes)
-        spooled = {"numbers": (atoms,), "positions": (atoms, 3), "charges": (atoms,)}
+        has_elements, has_bonds = self.kind or (True, False)
+        spooled = {"numbers": (atoms,), "positions": (atoms, self.dim), "charges": (atoms,)}
+        if not has_elements:
+            spooled = {"positions": (atoms, self.dim)}
         small = {"offsets": _offsets(self.sizes)}
-        if self.has_bonds:
+        if has_bonds:
             spooled["bonds"] = (sum(self.bond_counts), 3)
             small["bond_offsets"] = _offsets(self.bond_counts)
         small |= {name: np.frombuffer(column, np.float64) for name, column in sorted(self.props.items())}

@@ -29,7 +29,7 @@ def sample(
     Args:
         model: a shipped model by name, a run folder, or the path of its weights
         n: how many molecules
-        out: .sdf, .xyz, .extxyz, .smi or .npz; all but npz also with .gz
+        out: .sdf, .xyz, .extxyz, .smi or .npz; all but npz also with .gz; .npz for points that are no molecules
         steps: steps from noise to molecule; more are better and slower (default: the model's)
         seed: another seed, other molecules
         atoms: sizes wanted, such as 12, 9-29 or 9,12,15-17 (default: as in the training set)
@@ -49,25 +49,32 @@ def sample(
     import time
 
     from molflow import jobs
+    from molflow.atomic import refuse_existing
     from molflow.build import UserError
-    from molflow.checkpoint import load
     from molflow.chem.io import WRITABLE, format_of, open_writer
     from molflow.device import pick_device
 
     suffix = format_of(out, WRITABLE)
     chosen = pick_device(device)
-    loaded = load(model, str(chosen))
+    refuse_existing(out, overwrite)
+    if trajectory:
+        format_of(trajectory, WRITABLE)
+        refuse_existing(trajectory, overwrite)
+        if paths < 1:
+            raise UserError(f"--paths must be at least 1, not {paths}")
+    loaded = jobs.loaded(model, str(chosen))
     how = loaded.defaults.updated(steps=steps, grid=grid, solver=solver)
     job = jobs.SampleJob(model, n, seed, how, atoms, str(chosen), suffix)
     loaded.sizes.asked(atoms)
+    for name in (out, trajectory):
+        if name and "atom" not in loaded.path.paths and format_of(name) != ".npz":
+            raise UserError(f"{model} makes points, not molecules: write them to .npz, not to {name}")
     print(f"{model}: {n} molecules, {how.steps} {how.solver} steps on a {how.grid} grid, seed {seed}, on {chosen}")
     started = time.monotonic()
     jobs.run(job, out, workers, overwrite, progress=sys.stderr.isatty())
     seconds = time.monotonic() - started
     print(f"{out} written: {n} molecules in {seconds:.1f} s ({n / seconds:.0f} a second)")
     if trajectory:
-        if paths < 1:
-            raise UserError(f"--paths must be at least 1, not {paths}")
         with open_writer(trajectory, overwrite=overwrite) as file:
             for states in jobs.trajectory(job, paths):
                 file.write(states)
