@@ -51,6 +51,10 @@ class TensorField(Network):
                 module.register_buffer(name, value, persistent=False)
 
     def forward(self, x: Batch, t: Tensor, *, hint: Hint | None = None) -> dict[str, Tensor]:
+        with torch.autocast(x.pos.device.type, enabled=False):  # an exact reference, whatever the precision of training
+            return self.predict(x, t, hint)
+
+    def predict(self, x: Batch, t: Tensor, hint: Hint | None) -> dict[str, Tensor]:
         edges = Edges(x)
         pos = edges.nodes(x.pos)  # [M, 3]
         hinted = edges.nodes(hint["pos"]) if hint else pos
