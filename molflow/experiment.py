@@ -10,7 +10,7 @@ from typing import Any, Literal
 import yaml
 
 from molflow.batch import FIELDS
-from molflow.build import UserError, build, from_mapping, unknown
+from molflow.build import UserError, build, from_mapping, resolve, unknown
 from molflow.chem.vocabulary import Vocabulary
 from molflow.couplings import COUPLINGS
 from molflow.couplings.coupling import Chain
@@ -21,8 +21,9 @@ from molflow.networks import NETWORKS
 from molflow.objective import Objective
 from molflow.paths import PATHS
 from molflow.paths.joint import Joint
+from molflow.paths.path import Path as FieldPath
 from molflow.priors import PRIORS
-from molflow.priors.prior import Product
+from molflow.priors.prior import Prior, Product
 from molflow.times import TIMES
 
 Component = str | dict[str, Any]  # a name, or {name: ..., keyword: ...}
@@ -36,11 +37,22 @@ class DataConfig:
     fields: Sequence[Literal["pos", "atom", "charge", "bond"]] = ("pos", "atom", "bond")  # those that flow
     centred: bool = True  # molecules have no place in space; densities of points do
 
+    def __post_init__(self):
+        _require("data.pairs", self.pairs, self.pairs >= 1, "at least 1")
+        _require("data.workers", self.workers, self.workers >= 0, "0 or more")
+
 
 @dataclass(frozen=True)
 class LossConfig:
     weights: dict[str, float] = field(default_factory=lambda: {"pos": 1.0, "atom": 0.5, "charge": 0.5, "bond": 0.5})
     hint: float = 0.5  # share of the steps that train with a previous prediction at hand
+
+    def __post_init__(self):
+        _require("loss.hint", self.hint, 0 <= self.hint <= 1, "between 0 and 1")
+        for name, weight in self.weights.items():
+            if name not in FIELDS:
+                raise unknown("field of loss.weights", name, FIELDS)
+            _require(f"loss.weights.{name}", weight, weight >= 0, "0 or more")
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,15 @@ class TrainConfig:
     validate: int = 10  # times a run
     samples: int = 100  # molecules sampled and scored at each validation
     logger: Literal["csv", "tensorboard", "wandb", "mlflow"] = "csv"  # besides metrics.csv, which is always written
+
+    def __post_init__(self):
+        for name in ("epochs", "steps", "lr", "clip"):
+            value = getattr(self, name)
+            _require(f"train.{name}", value, value is None or 0 < value < float("inf"), "above 0")
+        for name in ("warmup", "beta2", "ema"):
+            _require(f"train.{name}", getattr(self, name), 0 <= getattr(self, name) < 1, "at least 0 and below 1")
+        for name, least in (("weight_decay", 0), ("devices", 1), ("validate", 1), ("samples", 0)):
+            _require(f"train.{name}", getattr(self, name), getattr(self, name) >= least, f"at least {least}")
 
 
 @dataclass(frozen=True)
@@ -132,17 +153,21 @@ def make_model(config: Config, facts: Facts) -> Model:
         prior_spec, path_spec = _of_field(config.prior, "prior", name), _of_field(config.path, "path", name)
         if name == "pos":
             spec = {"scale": facts.scale, **_mapping(prior_spec)} if _name(prior_spec) == "gaussian" else prior_spec
-            priors.append(build("prior", PRIORS, spec, field=name, channels=facts.dim, centred=config.data.centred))
+            prior = build("prior", PRIORS, spec, field=name, channels=facts.dim, centred=config.data.centred)
+            priors.append(prior)
             paths[name] = build("path", PATHS, path_spec)
+            _check_fit(name, prior_spec, prior, path_spec, paths[name])
             continue
         prior = build("prior", PRIORS, prior_spec, field=name, channels=classes[name])
         states = prior.states(classes[name])
-        if (_name(path_spec) == "one_hot") != (_name(prior_spec) == "gaussian"):
-            raise UserError(f"{name}: path one_hot starts from prior gaussian, and jump from uniform or mask")
         priors.append(prior)
         paths[name] = build("path", PATHS, path_spec, states=states)
+        _check_fit(name, prior_spec, prior, path_spec, paths[name])
         widths[name] = (states, classes[name])
-    network = build("network", NETWORKS, config.network, fields=widths, dim=facts.dim)
+    try:
+        network = build("network", NETWORKS, config.network, fields=widths, dim=facts.dim)
+    except (RuntimeError, ArithmeticError) as error:  # torch's word for a width below one
+        raise UserError(f"network {config.network}: it cannot be built ({error})") from error
     return Model(
         network,
         Joint(paths),
@@ -177,6 +202,8 @@ def read_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         raise UserError(
             f"cannot read {path}: {error.strerror}" + (f"; there are {shipped}" if shipped else "")
         ) from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is no text file, so no configuration") from None
     try:
         values = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
@@ -202,12 +229,20 @@ def set_key(values: dict[str, Any], key: str, value: Any) -> None:
             inner = {"name": inner}
         values[parent] = inner if isinstance(inner, dict) else {}
         values = values[parent]
-    values[last] = yaml.safe_load(value) if isinstance(value, str) else value
+    try:
+        values[last] = yaml.safe_load(value) if isinstance(value, str) else value
+    except yaml.YAMLError:
+        raise UserError(f"{key}: {value!r} is no YAML value; quote it if it is a text") from None
 
 
 def dump_config(config: Config) -> str:
     """The resolved configuration as YAML."""
     return yaml.safe_dump(config.to_dict(), sort_keys=False)
+
+
+def _require(key: str, value: Any, holds: bool, what: str) -> None:
+    if not holds:
+        raise UserError(f"{key} must be {what}, not {value}")
 
 
 def _plain(value: Any) -> Any:
@@ -234,8 +269,18 @@ def _of_field(specs: Mapping[str, Component], what: str, name: str) -> Component
     return specs[name]
 
 
+def _check_fit(field: str, prior_spec: Component, prior: Prior, path_spec: Component, path: FieldPath) -> None:
+    """Labels want a path of labels, and a path wants the prior's kind of state."""
+    if field != "pos" and not hasattr(path, "states"):
+        raise UserError(f"path.{field}: {_name(path_spec)!r} is a path of coordinates; labels take jump or one_hot")
+    if prior.discrete != path.discrete:
+        fitting = [name for name, target in PRIORS.items() if resolve(target).discrete == path.discrete]  # type: ignore
+        path_name, prior_name = _name(path_spec), _name(prior_spec)
+        raise UserError(f"prior.{field}: path {path_name!r} starts from {' or '.join(fitting)}, not {prior_name!r}")
+
+
 def _name(spec: Component) -> str:
-    return spec if isinstance(spec, str) else spec.get("name", "")
+    return spec if isinstance(spec, str) else str(spec.get("name", ""))
 
 
 def _mapping(spec: Component) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu, softmax
 
 from molflow.batch import PAIR_FIELDS, Batch
+from molflow.build import UserError
 from molflow.networks.layers.inputs import TIME_FEATURES, LabelInputs, time_features
 from molflow.networks.layers.radial import Radial
 from molflow.networks.network import Hint, Network, Widths
@@ -18,7 +19,7 @@ STEP_SCALE = 12.0  # angstrom a layer; over the width, since Adam moves a wider 
 class Dense(Network):
     """State: atom scalars h [B, N, C] and vectors v [B, N, K, D], pair features e [B, N, N, P], positions x [B, N, D].
 
-    The refined x is the endpoint of the coordinates; heads read labels of atoms from h, of pairs from e and |x_i - x_j|.
+    The refined x is the endpoint of the coordinates; heads read atoms' labels from h, pairs' from e and |x_i - x_j|.
     """
 
     def __init__(
@@ -32,6 +33,8 @@ class Dense(Network):
         radial: int = 16,
     ):
         super().__init__()
+        if min(width, pair_width, vectors, heads, layers, radial) < 1 or width % heads:
+            raise UserError(f"network 'dense': its numbers are at least 1, and heads ({heads}) divide width ({width})")
         self.atom_inputs, self.pair_inputs = LabelInputs(fields, pairs=False), LabelInputs(fields, pairs=True)
         self.vectors = vectors
         self.radial = Radial(radial)

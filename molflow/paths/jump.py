@@ -16,6 +16,8 @@ class Jump(Path):
     classes and, with masks, the hidden state.
     """
 
+    discrete = True
+
     def __init__(self, states: int):
         self.states = states
 

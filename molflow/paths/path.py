@@ -17,6 +17,8 @@ class Path(ABC):
     Its entries are [B, N] for atoms and [B, N, N] for pairs; coordinates and distributions have one more axis.
     """
 
+    discrete = False  # whether its states are class indices; else numbers, in one more axis
+
     @abstractmethod
     def sample(self, x0: Tensor, x1: Tensor, t: Time, rng: Rng) -> Tensor:
         """x_t given both ends."""

@@ -10,6 +10,8 @@ from molflow.rng import Rng
 class Uniform(Prior):
     """Each label independently uniform over the classes: wrong guesses that later steps repair."""
 
+    discrete = True
+
     def __init__(self, field: str, channels: int):
         self.field, self.channels = field, channels
 
@@ -19,6 +21,8 @@ class Uniform(Prior):
 
 class Mask(Prior):
     """Every label hidden: one more state, numbered after the classes, that no prediction can return to."""
+
+    discrete = True
 
     def __init__(self, field: str, channels: int):
         self.field, self.channels = field, channels

@@ -15,6 +15,7 @@ class Prior(ABC):
     """Noise for one field of molecules of given sizes."""
 
     field: str
+    discrete = False  # whether it draws class indices; else numbers, in one more axis
 
     def states(self, classes: int) -> int:
         """Channels a network needs to read a state of this field."""
