@@ -84,6 +84,8 @@ def score(
     names = tuple(protocols or DEFAULT)
     how = How(workers, timeout, progress)
 
+    if conformers is not None:
+        molecules, conformers = _each_conformer(molecules), _each_conformer(conformers)
     source = Source(molecules, Store, perceive=perceive, workers=workers)
     plan = Plan(names, max(SAMPLE, subset) if measurements else 0, seed, rows)
     spool = Spool() if rows else None
@@ -223,6 +225,19 @@ def _figures(
         subset = {"molecules": len(part.molecules), "of": part.of, "seed": part.seed}
         figures = {"subset": subset, **measurement.figures(part.molecules, reference, how)}
     return {measurement.name: figures} if measurement.section == "energy" else figures
+
+
+def _each_conformer(given: Any) -> Any:
+    """RDKit molecules with several conformers as so many molecules; anything else as it is."""
+    if isinstance(given, (str, os.PathLike, Batch, Store)):
+        return given
+    from rdkit.Chem import Mol
+
+    out = []
+    for mol in given:
+        several = [Mol(mol, False, c.GetId()) for c in mol.GetConformers()] if isinstance(mol, Mol) else []
+        out += several or [mol]
+    return out
 
 
 def _conformers(ours: list[Molecules], theirs: Given, thresholds: Sequence[float], how: How) -> dict[str, Any]:

@@ -60,6 +60,7 @@ class Conformers(Measurement):
             "without_conformers": sum(matrix.shape[1] == 0 for matrix in matrices),
             "reference_conformers": len(targets),
             "generated": len(sample),
+            "generated_per_reference": len(sample) / len(targets) if targets else None,  # 2 is usual
             "unmatched": len(sample) - matched,  # unreadable, or of no molecule of the reference
             "too_slow": lost,
             "mat_r": _mean([mat(matrix) for matrix in matrices]),

@@ -129,7 +129,10 @@ def perceived_orders(molecules: Molecules, k: int) -> np.ndarray:
 
 
 def topology_changed(molecules: Molecules, pos: np.ndarray) -> np.ndarray:
-    """Whether the atoms within 1.3 of the sum of their covalent radii are other than the bonded ones, [M]."""
+    """Whether a bond is longer than 1.3 times its covalent radii, or atoms without one are closer than 1.15 times, [M].
+
+    Between the two lies what strained cages do: 1.87 angstrom across bicyclo[1.1.1]pentane is 1.23 times.
+    """
     from rdkit.Chem import GetPeriodicTable
 
     table = GetPeriodicTable()
@@ -138,9 +141,10 @@ def topology_changed(molecules: Molecules, pos: np.ndarray) -> np.ndarray:
     for k in range(len(molecules)):
         atoms = slice(molecules.offsets[k], molecules.offsets[k + 1])
         x, r = pos[atoms], radius[atoms]
-        near = np.linalg.norm(x[:, None] - x[None], axis=-1) < 1.3 * (r[:, None] + r[None])
-        bonded = np.eye(len(x), dtype=bool)
+        stretch = np.linalg.norm(x[:, None] - x[None], axis=-1) / (r[:, None] + r[None])  # [n, n]
+        np.fill_diagonal(stretch, np.inf)
         i, j, _ = molecules.bonds[molecules.bond_offsets[k] : molecules.bond_offsets[k + 1]].T
-        bonded[i, j] = bonded[j, i] = True
-        out[k] = (near != bonded).any()
+        broken = (stretch[i, j] > 1.3).any()
+        stretch[i, j] = stretch[j, i] = np.inf
+        out[k] = broken or (stretch < 1.15).any()
     return out

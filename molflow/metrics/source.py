@@ -117,14 +117,15 @@ class Source:
 
     def described(self) -> tuple[dict[str, Any], ...]:
         """What was read, with checksums."""
+        how = {"bonds": "perceived by RDKit from coordinates, where there were none"} if self.perceive else {}
         if self.files:
             return tuple(
-                {"file": str(path), "bytes": path.stat().st_size, "checksum": f"sha256:{_sha256(path)}"}
+                {"file": str(path), "bytes": path.stat().st_size, "checksum": f"sha256:{_sha256(path)}", **how}
                 for path in self.files
             )
         if hasattr(self.molecules, "checksum"):
-            return ({"file": str(self.molecules.path), "checksum": self.molecules.checksum},)
-        return ({"checksum": f"sha256:{self._digest.hexdigest()}"},)
+            return ({"file": str(self.molecules.path), "checksum": self.molecules.checksum, **how},)
+        return ({"checksum": f"sha256:{self._digest.hexdigest()}", **how},)
 
 
 def _hydrogenated(record: Record) -> Record:

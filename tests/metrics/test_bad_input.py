@@ -1,0 +1,189 @@
+"""What comes back for bad input: a test for each row of the table in docs/scoring.md, in every protocol."""
+
+from __future__ import annotations
+
+import gzip
+
+import numpy as np
+import pytest
+from rdkit import Chem
+from shapes import drawn, embedded
+
+from molflow import score
+from molflow.build import resolve
+from molflow.chem.io import open_writer
+from molflow.metrics import PROTOCOLS
+from molflow.metrics.intake import of_mols
+from molflow.metrics.perception import with_bonds
+
+NAMES = tuple(PROTOCOLS)
+GOOD = ("CO", "CC=O", "C#N")
+
+
+def beside_good(mol: Chem.Mol | None) -> dict[str, tuple[bool, bool, str]]:
+    """(stable, valid, reason) of a bad molecule by protocol, with good ones beside it that must not notice."""
+    molecules = of_mols([embedded(GOOD[0]), mol, *map(embedded, GOOD[1:])])
+    out = {}
+    for name, path in PROTOCOLS.items():
+        verdicts = resolve(path)().judge(molecules)
+        assert verdicts.valid[[0, 2, 3]].all() and verdicts.stable[[0, 2, 3]].all(), name
+        out[name] = bool(verdicts.stable[1]), bool(verdicts.valid[1]), verdicts.reasons[1]
+    return out
+
+
+def with_position(mol: Chem.Mol, atom: int, place) -> Chem.Mol:
+    pos = mol.GetConformer().GetPositions()
+    pos[atom] = place
+    mol.GetConformer().SetPositions(pos)
+    return mol
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_coordinate_that_is_no_number_is_non_finite(value):
+    found = beside_good(with_position(embedded("CO"), 2, [value, 0, 0]))
+    assert found == dict.fromkeys(NAMES, (False, False, "non_finite"))
+
+
+def test_two_atoms_in_one_place_overlap():
+    mol = embedded("CO")
+    near = mol.GetConformer().GetPositions()[0] + [0.39, 0, 0]
+    assert beside_good(with_position(mol, 2, near)) == dict.fromkeys(NAMES, (False, False, "overlap"))
+
+
+def test_a_molecule_without_atoms_is_empty_and_counted():
+    assert beside_good(Chem.Mol()) == dict.fromkeys(NAMES, (False, False, "empty"))
+    report = score([Chem.Mol(), embedded("C")])
+    assert (report["edm"].molecule_stable.count, report["edm"].molecule_stable.of) == (1, 2)
+
+
+def test_a_failed_molecule_is_counted():
+    assert beside_good(None) == dict.fromkeys(NAMES, (False, False, "failed"))
+
+
+def test_a_lone_atom_is_invalid_in_strict():
+    assert beside_good(drawn("C"))["strict"] == (False, False, "lone_atom")
+    assert score([drawn("C")])["strict"].failures == {"lone_atom": 1}
+
+
+def test_two_molecules_in_one_are_not_connected():
+    far = Chem.CombineMols(embedded("O"), with_offset(embedded("C"), 20))
+    found = beside_good(far)
+    assert {reason for _, _, reason in found.values()} == {"not_connected"}
+    assert [name for name, (_, valid, _) in found.items() if not valid] == ["strict", "revisited"]
+    assert score([far])["edm"].connected.count == 0
+
+
+def with_offset(mol: Chem.Mol, by: float) -> Chem.Mol:
+    mol.GetConformer().SetPositions(mol.GetConformer().GetPositions() + by)
+    return mol
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("nanometres", 0.1), ("bohr", 1 / 0.529177)])
+def test_other_units_are_warned_of(unit, factor):
+    mols = [embedded(smiles) for smiles in GOOD]
+    assert score(mols).warnings == []
+    for mol in mols:
+        mol.GetConformer().SetPositions(mol.GetConformer().GetPositions() * factor)
+    (warning,) = score(mols).warnings
+    assert unit in warning and "0.9 to 1.6" in warning
+
+
+def test_an_unknown_element_is_named_and_the_batch_goes_on():
+    dummy = drawn(["*", "H"], [(0, 1, 1)])
+    assert beside_good(dummy) == dict.fromkeys(NAMES, (False, False, "unknown_element"))
+    sodium = drawn(["Na", "H"], [(0, 1, 1)], pos=[[0, 0, 0], [1.9, 0, 0]])
+    assert beside_good(sodium)["edm"] == (False, False, "unknown_element")
+    assert beside_good(sodium)["strict"][1]
+
+
+def test_an_exponential_perception_times_out_and_the_others_are_read():
+    slow = embedded("O=S(=O)(O)OCC(N=[N+]=[N-])(COS(=O)(=O)N=[N+]=[N-])COP(=O)(O)OS(=O)(=O)O")
+    molecules = of_mols([embedded("CO"), slow, embedded("CC=O")])
+    bare = molecules.__class__(**{**vars_of(molecules), "has_bonds": np.zeros(3, bool)})
+    seen = with_bonds(bare, [0, 0, 0], timeout=60.0)
+    assert seen.bondless[1] == "timeout"
+    strict = resolve(PROTOCOLS["strict"])().judge(seen)
+    assert (strict.valid.tolist(), strict.reasons) == ([True, False, True], ["", "timeout", ""])
+    assert np.array_equal(seen.pos, molecules.pos)
+
+
+def test_a_perception_that_hangs_is_killed(monkeypatch):
+    molecules = of_mols([embedded("CO")])
+    bare = molecules.__class__(**{**vars_of(molecules), "has_bonds": np.zeros(1, bool)})
+    monkeypatch.setattr("molflow.metrics.perception._perceived", sleeps)
+    assert with_bonds(bare, [0], timeout=0.5).bondless == ["timeout"]
+
+
+def sleeps(item):
+    import time
+
+    time.sleep(60)
+
+
+def vars_of(molecules) -> dict:
+    return {name: getattr(molecules, name) for name in molecules.__dataclass_fields__}
+
+
+def test_damaged_records_are_counted_and_the_rest_is_scored(tmp_path):
+    path = tmp_path / "some.sdf"
+    with open_writer(path) as out:
+        out.write([embedded(smiles) for smiles in GOOD])
+    first, second, third, _ = path.read_text().split("$$$$\n")
+    cut = "\n".join(second.splitlines()[:6]) + "\n"
+    for damaged in (cut, "garbage\n", second.replace("M  END", "")):
+        path.write_text("$$$$\n".join([first, damaged, third, ""]))
+        report = score(path)
+        assert report.n == 3
+        assert (report["strict"].valid.count, report["strict"].failures) == (2, {"unreadable": 1})
+
+
+QM9 = """5
+gdb 1\t157.7118\t157.70997\t157.70699\t0.\t13.21\t-0.3877\t0.1171\t0.5048\t35.3641\t0.044749\t-40.47893\t-40.476062\t-40.475117\t-40.498597\t6.469\t
+C\t-0.0126981359\t 1.0858041578\t 0.0080009958\t-0.535689
+H\t 2.150416*^-3\t-0.0060313176\t 0.0019761204\t 0.133921
+H\t 1.0117308433\t 1.4637511618\t 0.0002765748\t 0.133922
+H\t-0.540815069\t 1.4475266138\t-0.8766437152\t 0.133923
+H\t-0.5238136345\t 1.4379326443\t 0.9063972942\t 0.133923
+1341.307\t1341.3284\t1341.365\t1562.6731\t1562.7453\t3038.3205\t3151.6034\t3151.6788\t3151.7078
+C\tC\t
+InChI=1S/CH4/h1H4\tInChI=1S/CH4/h1H4
+"""
+
+
+def test_odd_but_whole_files_are_read(tmp_path):
+    methane = ["5", "", *(line.replace("*^", "e").rsplit("\t", 1)[0] for line in QM9.splitlines()[2:7]), ""]
+    texts = {
+        "qm9.xyz": QM9,
+        "frames.xyz": "\n".join(methane) * 3,
+        "crlf.xyz": "\r\n".join(methane),
+        "open.sdf": Chem.MolToMolBlock(embedded("C")),  # no final $$$$
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_bytes(text.encode())
+    (tmp_path / "packed.xyz.gz").write_bytes(gzip.compress("\n".join(methane).encode()))
+    for path in sorted(tmp_path.iterdir()):
+        report = score(path)
+        assert report.n == (3 if path.name == "frames.xyz" else 1), path
+        assert report["edm"].molecule_stable.value == 1.0, path
+
+
+def test_molecules_without_hydrogens_are_not_applicable_and_never_nothing():
+    heavy = [Chem.RemoveHs(embedded(smiles)) for smiles in ("CCO", "CC=O", "c1ccccc1")]
+    report = score(heavy, protocols=list(NAMES))
+    for name in NAMES:
+        assert report[name].inapplicable == "no explicit hydrogens"
+        assert report.to_dict()["protocols"][name] == {"not_applicable": "no explicit hydrogens"}
+    assert "not applicable: no explicit hydrogens" in report.table()
+    assert not score([embedded("O=C=O")], protocols=["edm"])["edm"].inapplicable  # it has room for none
+
+
+def test_what_the_input_lacks_decides_which_protocols_apply(tmp_path):
+    path = tmp_path / "some.xyz"
+    with open_writer(path) as out:
+        out.write([embedded(smiles) for smiles in GOOD])
+    assert list(score(path).protocols) == ["edm"]
+    assert score(path, protocols=["strict"])["strict"].inapplicable == "no bonds in the input"
+    assert score(path, protocols=["strict"], perceive=True)["strict"].valid.value == 1.0
+    flat = [Chem.AddHs(Chem.MolFromSmiles(smiles)) for smiles in GOOD]
+    assert "edm" not in score(flat).protocols
+    assert score(flat, protocols=["edm"])["edm"].inapplicable == "no coordinates in the input"
