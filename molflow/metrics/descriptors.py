@@ -58,7 +58,7 @@ def described(molecules: Molecules) -> dict[str, Any]:
             values["heavy_atoms"].append(mol.GetNumHeavyAtoms())
             values["rings"].append(mol.GetRingInfo().NumRings())
             values["qed"].append(QED.qed(heavy))
-            values["logp"].append(Crippen.MolLogP(heavy))
+            values["logp"].append(Crippen.MolLogP(heavy))  # type: ignore[attr-defined]
             if accessibility is not None:
                 values["sa"].append(accessibility(heavy))
     out: dict[str, Any] = {name: Mean.of_values(v, len(molecules), reasons) for name, v in values.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu, softmax
@@ -97,14 +99,13 @@ class Layer(nn.Module):
         self.from_pairs = nn.Linear(pair_width + radial + 2 * vectors, hidden)
         self.to_pairs = nn.Linear(hidden, pair_width + heads + 2 * vectors + 1)
         self.gathered = nn.Linear(hidden, width, bias=False)
-        self.update = nn.Sequential(
-            nn.Linear(2 * width + vectors, 2 * width), nn.SiLU(), nn.Linear(2 * width, width + 2 * vectors)
-        )
+        first, last = nn.Linear(2 * width + vectors, 2 * width), nn.Linear(2 * width, width + 2 * vectors)
+        self.update = nn.Sequential(first, nn.SiLU(), last)
         self.mix = nn.Linear(vectors, vectors, bias=False)
         nn.init.zeros_(self.time.weight)
         nn.init.zeros_(self.time.bias)
-        nn.init.zeros_(self.update[-1].weight[-vectors:])  # the untrained network moves nothing
-        nn.init.zeros_(self.update[-1].bias[-vectors:])
+        nn.init.zeros_(last.weight[-vectors:])  # the untrained network moves nothing
+        nn.init.zeros_(last.bias[-vectors:])
 
     def forward(
         self, h: Tensor, v: Tensor, e: Tensor, pos: Tensor, time: Tensor, mask: Tensor, away: Tensor, radial: Radial
@@ -153,5 +154,5 @@ def normalised(v: Tensor) -> Tensor:
 def distances(pos: Tensor) -> tuple[Tensor, Tensor]:
     """|x_j - x_i| [B, N, N] and x_j - x_i [B, N, N, D]; summed axis by axis, which is far faster than a norm over 3."""
     r = pos.unsqueeze(1) - pos.unsqueeze(2)
-    squares = sum(r[..., c].square() for c in range(r.shape[-1]))
+    squares: Any = sum(r[..., c].square() for c in range(r.shape[-1]))
     return (squares + 1e-12).sqrt(), r

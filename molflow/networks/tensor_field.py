@@ -1,5 +1,8 @@
 """Features of every angular momentum up to lmax, by e3nn: the exact reference for equivariance, and the dear one."""
 
+# e3nn annotates Irreps as a tuple of pairs, which its entries are not
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportGeneralTypeIssues=false
+
 from __future__ import annotations
 
 import torch
