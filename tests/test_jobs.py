@@ -1,0 +1,261 @@
+"""Sampling to files: the same bytes on any number of workers and after any kill, in the memory of one shard."""
+
+from __future__ import annotations
+
+import gc
+import gzip
+import json
+import signal
+import subprocess
+import sys
+import weakref
+
+import numpy as np
+import pytest
+import torch
+
+from molflow import jobs
+from molflow.batch import Batch
+from molflow.checkpoint import save
+from molflow.chem.vocabulary import Vocabulary
+from molflow.cli import main
+from molflow.data.sizes import Sizes
+from molflow.experiment import Facts, make_model, parse_config
+from molflow.generate import Model, Sampling
+
+N = 210  # two shards of a hundred and one of ten
+FACTS = Facts(Vocabulary(("H", "C", "N+"), (), (0, 1, 2)), Sizes({3: 1, 5: 3, 6: 2}), 1.5, 3)
+POINTS = Facts(Vocabulary(), Sizes({1: 1}), 1.0, 2)
+
+
+def write_model(folder, seed=0, facts=FACTS):
+    values = {"network": {"name": "dense", "width": 8, "pair_width": 8, "vectors": 2, "heads": 2, "layers": 1}}
+    if facts is POINTS:
+        values = {"network": {"name": "pointwise", "width": 8}, "data": {"fields": ["pos"], "centred": False}}
+    config = parse_config({**values, "sample": {"steps": 2}})
+    torch.manual_seed(seed)
+    network = make_model(config, facts).network
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight += 0.1 * torch.randn_like(weight)
+    save(folder, network.state_dict(), config, facts, {})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("jobs") / "model")
+
+
+@pytest.fixture(scope="module")
+def reference(model, tmp_path_factory):
+    """The file that one worker makes."""
+    out = tmp_path_factory.mktemp("reference") / "m.sdf"
+    assert sample(model, out) == 0
+    return out.read_bytes()
+
+
+def sample(model, out, *options, n=N) -> int:
+    few = ["--workers", "1"] if "--workers" not in options else []
+    return main(["sample", str(model), "--n", str(n), "--out", str(out), "--device", "cpu", *few, *options])
+
+
+def test_any_number_of_workers_makes_the_same_file(model, reference, tmp_path):
+    assert reference.count(b"$$$$") == N
+    assert sample(model, tmp_path / "m.sdf", "--workers", "2") == 0
+    assert (tmp_path / "m.sdf").read_bytes() == reference
+    assert [path.name for path in tmp_path.iterdir()] == ["m.sdf"]
+
+
+def test_shards_may_be_done_in_any_order(model, reference, tmp_path):
+    job = jobs.SampleJob(str(model), N, how=Sampling(steps=2))
+    folder = tmp_path / "m.sdf.parts"
+    jobs._prepare(folder, job.fingerprint(), False)
+    for i in (2, 0):
+        jobs.sample_shard(job, str(folder), i)
+    jobs.run(job, tmp_path / "m.sdf", workers=1)
+    assert (tmp_path / "m.sdf").read_bytes() == reference
+
+
+KILLED = """
+import os, signal, sys
+from molflow import jobs
+from molflow.cli import main
+one = jobs.sample_shard
+def sample_shard(job, folder, i):
+    if i == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return one(job, folder, i)
+jobs.sample_shard = sample_shard
+main(sys.argv[1:])
+"""
+
+
+def test_a_killed_run_goes_on_where_it_stopped(model, reference, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "m.sdf"
+    arguments = ["sample", str(model), "--n", str(N), "--out", str(out), "--device", "cpu", "--workers", "1"]
+    done = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+    parts = tmp_path / "m.sdf.parts"
+    assert sorted(path.name for path in parts.iterdir()) == ["job.json", "part-000000.sdf", "part-000001.sdf"]
+    assert not out.exists()
+
+    assert sample(model, out, "--seed", "1") == 2  # another job must not be mixed in
+    assert "holds parts of another job" in capsys.readouterr().err
+
+    (parts / ".part-000002.sdf.99.part").write_text("cut short by the kill")
+    computed = []
+    whole = Model.sample_ids
+    monkeypatch.setattr(
+        Model, "sample_ids", lambda self, ids, *rest: (computed.append(len(ids)), whole(self, ids, *rest))[1]
+    )
+    assert main(arguments) == 0
+    assert computed == [10]
+    assert out.read_bytes() == reference
+    assert not parts.exists()
+
+
+@pytest.mark.parametrize("spoil", [lambda note: note.write_text("{"), lambda note: note.unlink()])
+def test_parts_that_nobody_can_account_for_are_not_used(model, reference, tmp_path, capsys, spoil):
+    folder = tmp_path / "m.sdf.parts"
+    jobs._prepare(folder, jobs.SampleJob(str(model), N, how=Sampling(steps=2)).fingerprint(), False)
+    (folder / "part-000000.sdf").write_text("of unknown origin")
+    spoil(folder / "job.json")
+    assert sample(model, tmp_path / "m.sdf") == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert sample(model, tmp_path / "m.sdf", "--overwrite") == 0
+    assert (tmp_path / "m.sdf").read_bytes() == reference
+
+
+def test_another_model_in_the_same_folder_is_another_job(tmp_path):
+    """A model trained anew is read anew, in this process too."""
+    folder = write_model(tmp_path / "model", seed=0)
+    assert sample(folder, tmp_path / "a.xyz", n=3) == 0
+    before = jobs.SampleJob(str(folder), 3).fingerprint()
+    write_model(folder, seed=1)
+    assert jobs.SampleJob(str(folder), 3).fingerprint() != before
+    assert sample(folder, tmp_path / "b.xyz", n=3) == 0
+    assert (tmp_path / "a.xyz").read_bytes() != (tmp_path / "b.xyz").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", ["sdf.gz", "xyz", "xyz.gz", "extxyz", "smi", "smi.gz", "npz"])
+def test_every_format_holds_the_same_molecules(model, reference, tmp_path, suffix):
+    import io
+
+    from rdkit import Chem
+
+    from molflow.chem.io import read
+
+    out = tmp_path / f"m.{suffix}"
+    assert sample(model, out) == 0
+    first = out.read_bytes()
+    assert sample(model, out, "--overwrite") == 0
+    assert out.read_bytes() == first
+    supplier = Chem.ForwardSDMolSupplier(io.BytesIO(reference), sanitize=False, removeHs=False)
+    atoms = [mol.GetNumAtoms() for mol in supplier]
+    if suffix == "sdf.gz":
+        assert gzip.decompress(first) == reference
+    elif suffix.startswith("smi"):
+        text = gzip.decompress(first) if suffix.endswith("gz") else first
+        assert text.count(b"\n") == N
+    elif suffix == "npz":
+        assert np.diff(np.load(out)["offsets"]).tolist() == atoms
+    else:
+        assert [record.mol.GetNumAtoms() for record in read(out)] == atoms
+
+
+def test_sizes_asked_for_are_made(model, tmp_path):
+    assert sample(model, tmp_path / "m.npz", "--atoms", "4,9-10", n=30) == 0
+    sizes = np.diff(np.load(tmp_path / "m.npz")["offsets"])
+    assert len(sizes) == 30
+    assert set(sizes) <= {4, 9, 10}
+    assert len(set(sizes)) > 1
+
+
+def test_a_trajectory_leads_from_noise_to_the_molecules(model, tmp_path, capsys):
+    out, way = tmp_path / "m.npz", tmp_path / "way.npz"
+    assert sample(model, out, "--trajectory", str(way), "--paths", "2", "--steps", "3", n=5) == 0
+    assert "2 paths of 4 frames" in capsys.readouterr().out
+    made, frames = np.load(out), np.load(way)
+    assert len(frames["offsets"]) - 1 == 2 * 4
+    for molecule, last in ((0, 3), (1, 7)):
+        a, b = (
+            archive["positions"][slice(*archive["offsets"][k : k + 2])]
+            for archive, k in ((made, molecule), (frames, last))
+        )
+        assert np.abs(a - b).max() < 1e-3
+
+
+def test_mistakes_about_the_trajectory_are_found_before_the_work(model, tmp_path, capsys):
+    (tmp_path / "way.xyz").write_text("mine")
+    for options, message in (
+        (["--trajectory", str(tmp_path / "way.xyz")], "way.xyz exists"),
+        (["--trajectory", str(tmp_path / "way.pdb")], "unknown suffix '.pdb'"),
+        (["--trajectory", str(tmp_path / "other.xyz"), "--paths", "0"], "--paths must be at least 1"),
+    ):
+        assert sample(model, tmp_path / "m.sdf", *options) == 2
+        assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["way.xyz"]
+
+
+def test_points_go_to_npz(tmp_path, capsys):
+    points = write_model(tmp_path / "points", facts=POINTS)
+    assert sample(points, tmp_path / "p.sdf", n=150) == 2
+    assert "makes points, not molecules: write them to .npz" in capsys.readouterr().err
+    assert sample(points, tmp_path / "p.npz", n=150) == 0
+    made = np.load(tmp_path / "p.npz")
+    assert made["positions"].shape == (150, 2)
+    assert "numbers" not in made.files
+
+
+def test_memory_does_not_grow_with_the_number_of_molecules(model, tmp_path, monkeypatch):
+    """Of all the shards' molecules, those of one are alive at a time."""
+    alive: list = []
+    most = []
+    whole = Model.sample_ids
+
+    def sample_ids(self, *rest) -> Batch:
+        gc.collect()
+        most.append(sum(ref() is not None for ref in alive))
+        batch = whole(self, *rest)
+        alive.append(weakref.ref(batch.pos))
+        return batch
+
+    monkeypatch.setattr(Model, "sample_ids", sample_ids)
+    assert sample(model, tmp_path / "m.sdf", n=500) == 0
+    assert len(alive) == 5
+    assert max(most) <= 1
+
+
+def test_a_shard_that_fails_keeps_the_others(model, reference, tmp_path, monkeypatch, capsys):
+    whole = Model.sample_ids
+
+    def sample_ids(self, ids, *rest):
+        if ids[0] == 200:
+            raise RuntimeError("a device that fell over")
+        return whole(self, ids, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Model, "sample_ids", sample_ids)
+        assert sample(model, tmp_path / "m.sdf") == 2
+    err = capsys.readouterr().err
+    assert "shard 2 failed (RuntimeError: a device that fell over)" in err
+    assert "run again to go on" in err
+    assert sample(model, tmp_path / "m.sdf") == 0
+    assert (tmp_path / "m.sdf").read_bytes() == reference
+
+
+def test_a_bar_is_shown_to_people_alone(model, tmp_path, monkeypatch, capsys):
+    assert sample(model, tmp_path / "a.sdf", n=3) == 0
+    told = capsys.readouterr()
+    assert told.err == ""
+    assert "3 molecules, 2 euler steps on a quadratic grid, seed 0, on cpu" in told.out
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert sample(model, tmp_path / "b.sdf", n=3) == 0
+    assert "molecule" in capsys.readouterr().err
+
+
+def test_the_note_of_a_job_says_what_decides_the_output(model):
+    note = json.loads(json.dumps(jobs.SampleJob(str(model), 7, seed=2, atoms="9").fingerprint()))
+    assert (note["n"], note["seed"], note["atoms"]) == (7, 2, "9")
+    assert set(note["model"]) == {"model.safetensors", "config.json"}
