@@ -227,6 +227,16 @@ def test_samples_are_scored_with_the_average(training):
     assert module.model.network is module.network
 
 
+def test_samples_that_a_protocol_cannot_judge_leave_its_column_empty(training, monkeypatch):
+    """Atoms without bonds are none of strict's."""
+    from molflow.batch import Batch
+    from molflow.generate import Model
+
+    water = Batch.of_sizes([3]).replace(atom=torch.tensor([[8, 1, 1]]), charge=torch.zeros(1, 3).long())
+    monkeypatch.setattr(Model, "sample", lambda *args, **keywords: water)
+    assert set(sample_scores(training(samples=1))) == {"edm_molecule_stable"}
+
+
 def test_the_best_model_is_the_one_with_the_lowest_validation_loss(config, tmp_path, monkeypatch):
     from molflow.training import journal
 

@@ -53,8 +53,7 @@ def sample_scores(training: Training) -> dict[str, float]:
         batch = model.sample(config.train.samples, seed=seed_of(config.seed, SAMPLE) >> 1)
     finally:
         model.network = training.network
-    report = score(batch, protocols=["edm", "strict"] if batch.bond is not None else ["edm"])
-    scores = {"edm_molecule_stable": report["edm"].molecule_stable.value}
-    if batch.bond is not None:
-        scores["strict_valid"] = report["strict"].valid.value
-    return {name: value for name, value in scores.items() if value is not None}
+    report = score(batch, protocols=["edm", "strict"], tier="protocols", rows=False)
+    rates = {"edm_molecule_stable": "edm", "strict_valid": "strict"}  # none where a protocol does not apply
+    found = {name: report[protocol].rates.get(name.removeprefix(f"{protocol}_")) for name, protocol in rates.items()}
+    return {name: rate.value for name, rate in found.items() if rate is not None and rate.value is not None}

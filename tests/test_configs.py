@@ -1,0 +1,65 @@
+"""Each file in configs/ is complete and readable alone, builds, trains two steps and samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from molflow.checkpoint import load
+from molflow.cli import main
+from molflow.data.toys import make_toy
+from molflow.experiment import Config, read_config
+
+CONFIGS = sorted((Path(__file__).resolve().parent.parent / "configs").glob("*.yaml"))
+SMALLER = {"width": 16, "pair_width": 8, "vectors": 2, "heads": 2, "layers": 1}
+
+
+@pytest.fixture(params=CONFIGS, ids=lambda path: path.stem)
+def config(request) -> Path:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def moons(tmp_path_factory) -> Path:
+    return make_toy(tmp_path_factory.mktemp("toy") / "moons.safetensors", "moons", n=300).path
+
+
+def test_it_is_complete(config):
+    text = config.read_text(encoding="utf-8")
+    values = yaml.safe_load(text)
+    assert text.startswith("# "), "a configuration opens with what it is for"
+    assert set(values) == set(Config().to_dict())
+    for field in values["data"]["fields"]:
+        assert field in values["prior"]
+        assert field in values["path"]
+        assert field in values["loss"]["weights"]
+    assert "epochs" in values["train"] or "steps" in values["train"]
+
+
+def test_it_trains_two_steps_and_samples(config, few_molecules, moons, tmp_path, monkeypatch):
+    given = yaml.safe_load(config.read_text(encoding="utf-8"))
+    molecules = "atom" in given["data"]["fields"]
+    changes = {"data.path": few_molecules if molecules else moons, "data.pairs": 1000}
+    changes |= {"train.steps": 2, "train.samples": 2, "train.validate": 1, "sample.steps": 2}
+    changes |= {f"network.{key}": value for key, value in SMALLER.items() if key in given["network"]}
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", str(config), *(f"{key}={value}" for key, value in changes.items())]) == 0
+    run = tmp_path / "runs" / config.stem  # where it goes when --out is not given
+    assert {path.name for path in run.iterdir()} >= {"config.yaml", "metrics.csv", "last.ckpt", "model.safetensors"}
+    batch = load(run, "cpu").sample(3)
+    assert len(batch) == 3
+    assert batch.pos.isfinite().all()
+    assert ("atom" in batch.fields) == molecules
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]  # no folder of Lightning's beside it
+
+
+def test_what_is_printed_reads_back_the_same(config, tmp_path, capsys):
+    assert main(["train", str(config), "train.lr=1e-3", "--sample.steps", "7", "--print_config"]) == 0
+    text = capsys.readouterr().out
+    (tmp_path / "again.yaml").write_text(text)
+    expected = read_config(config, {"train.lr": 1e-3, "sample.steps": 7})
+    assert read_config(tmp_path / "again.yaml").to_dict() == expected.to_dict()
+    assert main(["train", str(tmp_path / "again.yaml"), "--print-config"]) == 0
+    assert capsys.readouterr().out == text
