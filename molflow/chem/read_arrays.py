@@ -13,6 +13,7 @@ from molflow.build import UserError
 from molflow.chem.molecule import build_mol
 from molflow.chem.record import Record
 
+_WHOLE = ("offsets", "numbers", "charges", "bond_offsets", "bonds")
 _LAYOUT = ("offsets", "numbers", "positions", "charges", "bond_offsets", "bonds", "smiles", "split")
 
 
@@ -45,6 +46,9 @@ def load_npz(path: Path) -> Arrays:
     if missing:
         found = ", ".join(columns) or "nothing"
         raise UserError(f"{path}: no array {', '.join(missing)}, only {found}; docs/data-format.md has the layout")
+    for name in (*_WHOLE, "positions"):
+        if name in columns:
+            columns[name] = _numbers(path, name, columns[name])
     splits = [name for name in columns if name == "split" or name.endswith("_split")]
     if splits and "split" not in columns:
         columns["split"] = columns.pop(splits[0])
@@ -58,6 +62,18 @@ def load_npz(path: Path) -> Arrays:
     arrays = Arrays(columns["offsets"], columns["numbers"], columns["positions"], **optional, props=props)
     _check(path, arrays)
     return arrays
+
+
+def _numbers(path: Path, name: str, column: np.ndarray) -> np.ndarray:
+    """The column as numbers with as many axes as the layout says, whole ones where it counts or names something."""
+    axes = 2 if name in ("positions", "bonds") else 1
+    if column.dtype.kind not in "biuf" or column.ndim != axes:
+        raise UserError(f"{path}: {name} is not an array of numbers with {axes} {'axis' if axes == 1 else 'axes'}")
+    if column.dtype.kind == "f" and name in _WHOLE:
+        if not (np.isfinite(column) & (column == np.floor(column))).all():
+            raise UserError(f"{path}: {name} has entries that are not whole numbers")
+        return column.astype(np.int64)
+    return column
 
 
 def _check(path: Path, arrays: Arrays) -> None:

@@ -12,6 +12,7 @@ from molflow.metrics.internal import internals, type_name
 from molflow.metrics.measurement import How, Measurement, Reference
 from molflow.metrics.molecules import AROMATIC, Molecules
 from molflow.metrics.relaxation import perceived_orders
+from molflow.metrics.subset import part
 
 _UNITS = {"bond": "angstrom", "angle": "degree", "torsion": "degree"}
 
@@ -39,9 +40,9 @@ class Distributions(Measurement):
         if reference is None or not len(reference.train):
             return {"not_measured": "no reference was given"}
         count = min(map(len, (sample, reference.train, reference.held_out or sample)))
-        ours, train = observed(sample[:count]), observed(reference.train[:count])
-        floor = observed(reference.held_out[:count]) if len(reference.held_out) else None
-        out: dict[str, Any] = {"molecules": count, "sanitised": len(ours["size"]["atoms"])}
+        ours, train = observed(part(sample, count)), observed(part(reference.train, count))
+        floor = observed(part(reference.held_out, count)) if len(reference.held_out) else None
+        out: dict[str, Any] = {"molecules": count, "sanitised": len(ours["size"].get("atoms", ()))}
         for kind in train:
             out[kind] = {"unit": _UNITS.get(kind, "1"), **_compared(kind, ours[kind], train[kind])}
             held = _compared(kind, floor[kind], train[kind]) if floor is not None else {"distance": None}
@@ -62,8 +63,9 @@ def observed(molecules: Molecules) -> dict[str, Values]:
     for kind, internal in internals(molecules.numbers, bonds).items():
         found[kind] = _by(internal.types, internal.values(molecules.pos), type_name)
     found["valency"] = _by(molecules.numbers, valence, lambda number: SYMBOL[number])
-    found["size"] = {"atoms": molecules.sizes.astype(float)}
-    found["rings"] = {"rings": np.array([mol.GetRingInfo().NumRings() for mol in mols], float)}
+    rings = np.array([mol.GetRingInfo().NumRings() for mol in mols], np.int64)
+    found["size"] = {"atoms": molecules.sizes} if mols else {}
+    found["rings"] = {"rings": rings} if mols else {}
     return found
 
 

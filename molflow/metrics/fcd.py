@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from molflow.metrics.keys import keys_of
 from molflow.metrics.measurement import How, Measurement, Reference
 from molflow.metrics.molecules import Molecules
 
@@ -37,9 +40,14 @@ class Fcd(Measurement):
             return {"not_measured": f"{count} molecules sanitise, and it takes two"}
         return {
             "molecules": count,
-            "distance": frechet(ours[:count], train[:count]),
-            "floor": frechet(held[:count], train[:count]) if held else None,
+            "distance": frechet(_part(ours, count), _part(train, count)),
+            "floor": frechet(_part(held, count), _part(train, count)) if held else None,
         }
+
+
+def _part(smiles: list[str], count: int) -> list[str]:
+    """So many of them, the same ones whatever their order."""
+    return [smiles[k] for k in np.argsort(keys_of(smiles)[:, 0], kind="stable")[:count]]
 
 
 def without_hydrogens(smiles: str) -> str:

@@ -35,14 +35,10 @@ def with_bonds(molecules: Molecules, charges: Sequence[int], workers: int = 1, t
             unbonded[k] = result
         else:
             found[k] = result
-    if not found:
-        parts = [molecules]
-        rows = np.arange(len(molecules))
-    else:
-        parts = [molecules, of_mols(list(found.values()))]
-        rows = np.arange(len(molecules))
-        rows[list(found)] = len(molecules) + np.arange(len(found))
-    out = Molecules.cat(parts)[rows]
+    order = np.arange(len(molecules))
+    order[list(found)] = len(molecules) + np.arange(len(found))
+    out = Molecules.cat([molecules, of_mols(list(found.values()))])[order]
+    out.pos[:] = molecules.pos  # RDKit's molecules lose half of their digits on the way between processes
     out.unbonded.clear()
     out.unbonded.update(unbonded)
     return out

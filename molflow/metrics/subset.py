@@ -47,6 +47,11 @@ class Subset:
         return Subset(count, self.seed, self.of, self.draws[order], self.molecules[order])
 
 
+def part(molecules: Molecules, count: int) -> Molecules:
+    """So many of them, or all if they are fewer; the same ones whatever their order."""
+    return molecules if len(molecules) <= count else Subset(count, 0).add(molecules).molecules
+
+
 def _draws(molecules: Molecules, seed: int) -> np.ndarray:
     """A hash of each molecule that its atoms' order, rotation and translation leave alone, [M]."""
     starts = molecules.offsets[:-1]

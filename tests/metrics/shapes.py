@@ -12,11 +12,46 @@ from rdkit.Chem import AllChem
 from molflow.metrics.intake import of_mols
 from molflow.metrics.molecules import Molecules
 
-SMILES = (
-    "C", "O", "CO", "CCO", "CC=O", "C#N", "CC#N", "C=C", "C#C", "c1ccccc1", "c1cc[nH]c1", "c1ccoc1", "CC(=O)O", "NC=O",
-    "C1CC1", "C1CO1", "CN(C)C", "O=C=O", "CC(C)(C)O", "OCC(O)CO", "Cc1ccccn1", "C[NH3+]", "CC(=O)[O-]", "C[N+](=O)[O-]",
-    "CF", "FC(F)F", "CS", "c1ccsc1", "CCl", "CBr", "CP", "C[Si](C)C", "NN", "OO", "N#N", "CS(=O)(=O)C", "B(O)O", "O=CC=O",
-)  # fmt: skip
+SMILES = [
+    "C",
+    "O",
+    "CO",
+    "CCO",
+    "CC=O",
+    "C#N",
+    "CC#N",
+    "C=C",
+    "C#C",
+    "c1ccccc1",
+    "c1cc[nH]c1",
+    "c1ccoc1",
+    "CC(=O)O",
+    "NC=O",
+    "C1CC1",
+    "C1CO1",
+    "CN(C)C",
+    "O=C=O",
+    "CC(C)(C)O",
+    "OCC(O)CO",
+    "Cc1ccccn1",
+    "C[NH3+]",
+    "CC(=O)[O-]",
+    "C[N+](=O)[O-]",
+    "CF",
+    "FC(F)F",
+    "CS",
+    "c1ccsc1",
+    "CCl",
+    "CBr",
+    "CP",
+    "C[Si](C)C",
+    "NN",
+    "OO",
+    "N#N",
+    "CS(=O)(=O)C",
+    "B(O)O",
+    "O=CC=O",
+]
 BONDS = {1: Chem.BondType.SINGLE, 2: Chem.BondType.DOUBLE, 3: Chem.BondType.TRIPLE, 4: Chem.BondType.AROMATIC}
 
 

@@ -1,4 +1,4 @@
-"""Protocols on explicit bonds: the molecules that the tables were corrected for, and those that used to slip through."""
+"""Protocols on explicit bonds: molecules that the tables were corrected for, and those that used to slip through."""
 
 from __future__ import annotations
 
