@@ -36,6 +36,8 @@ def replacing(path: str | os.PathLike[str], overwrite: bool = True) -> Iterator[
 def refuse_existing(path: str | os.PathLike[str], overwrite: bool) -> None:
     """Nothing that exists is replaced unless asked, and a file needs a folder to be in."""
     path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name a file in it")
     if path.exists() and not overwrite:
         raise UserError(f"{path} exists; choose another name, or say --overwrite to replace it")
     if not path.absolute().parent.is_dir():

@@ -90,6 +90,8 @@ def run(
     if format_of(out, WRITABLE) != job.suffix:
         raise UserError(f"{out} is no {job.suffix} file")
     refuse_existing(out, overwrite)
+    if workers is not None and workers < 0:
+        raise UserError(f"--workers must be 0 (this process alone) or more, not {workers}")
     folder = out.with_name(out.name + ".parts")
     _prepare(folder, job.fingerprint(), overwrite)
     processes = 0 if job.device != "cpu" else min(cpus() if workers is None else workers, job.shards)

@@ -63,13 +63,13 @@ def score(
         return
     if not files:
         raise UserError("name a file of molecules, or ask for --list (see `molflow score --help`)")
+    from molflow.atomic import refuse_existing, replacing
     from molflow.evaluate import score as evaluate
-    from molflow.metrics.files import check_free, replacing
     from molflow.metrics.rows import suffix_of
 
     for path in (json, per_molecule):
         if path is not None:
-            check_free(path, overwrite)
+            refuse_existing(path, overwrite)
     if per_molecule is not None:
         suffix_of(per_molecule)
     report = evaluate(

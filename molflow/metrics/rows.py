@@ -10,8 +10,8 @@ from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from molflow.atomic import refuse_existing, replacing
 from molflow.build import UserError
-from molflow.metrics.files import check_free, replacing
 from molflow.metrics.protocol import Verdicts
 
 COLUMNS: dict[str, type] = {
@@ -68,7 +68,7 @@ class Spool:
     def write(self, path: str | os.PathLike[str], protocols: Collection[str], overwrite: bool = False) -> None:
         """The lines of these protocols to a ``.csv`` or ``.parquet`` file."""
         suffix = suffix_of(path)
-        check_free(path, overwrite)
+        refuse_existing(path, overwrite)
         self._file.seek(0)
         kept = (row for row in csv.reader(self._file) if row[3] in protocols)
         with replacing(path) as part:
