@@ -182,10 +182,16 @@ def make_model(config: Config, facts: Facts) -> Model:
 def make_objective(config: Config, model: Model) -> Objective:
     """What training minimises."""
     weights = {name: config.loss.weights.get(name, 1.0) for name in model.path.paths}
-    coupling = Chain([build("coupling", COUPLINGS, spec) for spec in config.coupling])
+    couplings = [build("coupling", COUPLINGS, spec) for spec in config.coupling]
+    turns = any(coupling.turns for coupling in couplings)
+    if turns and not (config.data.centred and "rotation" in model.network.symmetries):
+        why = "clouds that are not centred" if not config.data.centred else f"network {_name(config.network)}"
+        raise UserError(
+            f"coupling align turns the noise onto the data, and {why} would learn that turn: give it rotate: false"
+        )
     times = build("times", TIMES, config.times)
     return Objective(
-        model.prior, coupling, model.path, times, weights, hint=config.loss.hint, centred=config.data.centred
+        model.prior, Chain(couplings), model.path, times, weights, hint=config.loss.hint, centred=config.data.centred
     )
 
 

@@ -169,3 +169,13 @@ def test_the_same_seed_gives_the_same_weights(few_molecules):
 
     assert torch.equal(weights(1), weights(1))
     assert not torch.equal(weights(1), weights(2))
+
+
+@pytest.mark.parametrize("changes", [{"network": "pointwise"}, {"network": TINY, "data": {"centred": False}}])
+def test_noise_is_turned_only_where_its_turn_cannot_be_learned(changes):
+    """Rotating the noise onto the data gives it the data's orientation, which an equivariant network cannot see."""
+    config = parse_config(changes)
+    with pytest.raises(UserError, match="rotate: false"):
+        make_objective(config, make_model(config, FACTS))
+    still = parse_config({**changes, "coupling": [{"name": "align", "rotate": False}]})
+    make_objective(still, make_model(still, FACTS))

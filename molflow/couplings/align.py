@@ -19,6 +19,7 @@ class Align(Coupling):
 
     def __init__(self, permute: bool = True, rotate: bool = True, rounds: int = 1):
         self.permute, self.rotate, self.rounds = permute, rotate, rounds
+        self.turns = rotate
 
     def __call__(self, x0: Batch, x1: Batch, rng: Rng) -> tuple[Batch, Batch]:
         for _ in range(self.rounds):

@@ -15,6 +15,8 @@ from molflow.rng import Rng
 class Coupling(ABC):
     """Re-pairs noise x0 with data x1; molecules and their atoms are moved, never changed."""
 
+    turns = False  # gives the noise the data's orientation, which only networks that turn with it may see
+
     @abstractmethod
     def __call__(self, x0: Batch, x1: Batch, rng: Rng) -> tuple[Batch, Batch]: ...
 
