@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-Given = Files | Batch | Store | Iterable["Mol | None"]
+Given = Files | Batch | Store | Iterable["Mol | None"] | Iterable[Batch]
 
 DEFAULT = ("edm", "strict", "revisited", "jodo", "legacy")  # shown if they apply
 TIERS = {
@@ -61,7 +61,7 @@ def score(
     rows: bool = True,
     progress: bool = False,
 ) -> Report:
-    """Judge molecules: RDKit's (None is a failed one), a Batch, a data file, or files by name or pattern.
+    """Judge molecules: RDKit's (None is a failed one), batches, a data file, or files by name or pattern.
 
     ``reference`` holds training molecules, and held-out ones, for novelty and distributions. Without ``protocols``
     those that apply are shown. ``tier`` adds dearer measurements of ``subset`` random molecules: ``forcefield``,

@@ -51,7 +51,7 @@ EDM_VALENCE: dict[int, tuple[int, ...]] = {
     }.items()
 }  # atomic number -> the valences EDM calls stable
 
-_CHUNK = 1 << 18  # pairs at a time: their distances stay in the processor's cache
+_CHUNK = 1 << 16  # pairs at a time: their distances stay in the processor's cache
 
 
 @cache
@@ -62,6 +62,38 @@ def _thresholds() -> np.ndarray:
         for a, b, length in re.findall(r"(\w+)-(\w+) (\d+)", lengths):
             table[order, NUMBER[a], NUMBER[b]] = table[order, NUMBER[b], NUMBER[a]] = (int(length) + margin) / 100
     return table
+
+
+def edm_pairs(pos: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Molecule, atoms i < j, and order (1, 2, 3) of each bond by EDM's table, of B molecules of N atoms.
+
+    ``pos`` is [B, N, D] in angstrom, ``numbers`` [B, N]; atomic number 0 has no bonds. Each result is [E].
+
+    >>> molecule, i, j, order = edm_pairs(np.array([[[0, 0, 0], [1.2, 0, 0]]]), np.array([[6, 8]]))  # C and O
+    >>> molecule.tolist(), i.tolist(), j.tolist(), order.tolist()
+    ([0], [0], [1], [2])
+    """
+    single, double, triple = _thresholds().reshape(3, -1) ** 2
+    batch, n, dim = pos.shape
+    first, second = np.triu_indices(n, 1)
+    found = [tuple(np.zeros(0, np.int64) for _ in range(4))]
+    step = max(1, _CHUNK // max(1, len(first)))
+    for start in range(0, batch, step):
+        x = np.ascontiguousarray(pos[start : start + step].transpose(2, 1, 0), dtype=np.float64)  # [D, N, b]
+        with np.errstate(over="ignore", invalid="ignore"):  # coordinates that are no numbers have no bonds
+            square = np.zeros((len(first), x.shape[2]))  # [pairs, b]
+            for k in range(dim):
+                square += (x[k].take(first, 0) - x[k].take(second, 0)) ** 2
+            pair, molecule = np.nonzero(square < single.max())
+        i, j = first[pair], second[pair]
+        z = np.clip(numbers[start : start + step], 0, 127)
+        kind, near = z[molecule, i] * 128 + z[molecule, j], square[pair, molecule]
+        bonded = near < single[kind]
+        kind, near = kind[bonded], near[bonded]
+        order = 1 + (near < double[kind]) + (near < triple[kind])
+        found.append((molecule[bonded] + start, i[bonded], j[bonded], order))
+    molecule, i, j, order = (np.concatenate(parts) for parts in zip(*found))
+    return molecule, i, j, order
 
 
 def edm_orders(pos: Tensor, atom: Tensor, mask: Tensor, rule: Literal["qm9", "geom"] = "qm9") -> Tensor:
@@ -78,20 +110,11 @@ def edm_orders(pos: Tensor, atom: Tensor, mask: Tensor, rule: Literal["qm9", "ge
 
     if rule not in ("qm9", "geom"):
         raise unknown("bond rule", rule, ("qm9", "geom"))
-    tables = torch.as_tensor(_thresholds()[: 3 if rule == "qm9" else 1], dtype=pos.dtype, device=pos.device)
-    tables = tables.square().flatten(1)
-    batch, n = mask.shape
-    atom = atom.clamp(0, 127).masked_fill(~mask, 0)  # the padding is a dummy atom, which has no entry
-    orders = torch.zeros(batch, n, n, dtype=torch.long, device=pos.device)
-    rows = max(1, _CHUNK // max(1, n * n))
-    for start in range(0, batch, rows):
-        x, z = pos[start : start + rows], atom[start : start + rows]
-        square = sum((x[:, :, None, k] - x[:, None, :, k]).square() for k in range(x.shape[-1]))  # [b, N, N]
-        pair = z[:, :, None] * 128 + z[:, None, :]
-        for table in tables:
-            orders[start : start + rows] += square < table[pair]
-    orders.diagonal(dim1=1, dim2=2).zero_()
-    return orders
+    numbers = atom.masked_fill(~mask, 0)  # the padding is a dummy atom, which has no entry
+    molecule, i, j, order = map(torch.from_numpy, edm_pairs(pos.detach().cpu().numpy(), numbers.cpu().numpy()))
+    orders = torch.zeros(*mask.shape, mask.shape[1], dtype=torch.long)
+    orders[molecule, i, j] = orders[molecule, j, i] = order if rule == "qm9" else torch.ones_like(order)
+    return orders.to(pos.device)
 
 
 class PerceptionError(UserError):

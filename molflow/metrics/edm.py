@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from molflow.chem.bonds import EDM_VALENCE, edm_orders
+from molflow.chem.bonds import EDM_VALENCE, edm_pairs
 from molflow.chem.molecule import build_mol
 from molflow.metrics.gate import LARGEST
 from molflow.metrics.graph import fragments, sum_at_atoms
@@ -88,19 +88,15 @@ class EdmGeom(Edm):
 
 def edm_bonds(molecules: Molecules) -> tuple[np.ndarray, np.ndarray]:
     """Bonds [E, 3] (i, j, order) by the table, i < j, and the molecule of each [E], in order."""
-    import torch
-
     bonds, owners = [np.zeros((0, 3), np.int64)], [np.zeros(0, np.int64)]
     for rows, atoms in molecules.by_size():
         if atoms.shape[1] > LARGEST:
             continue
         keep = molecules.has_pos[rows]
         rows, atoms = rows[keep], atoms[keep]
-        pos, atom = torch.from_numpy(molecules.pos[atoms]), torch.from_numpy(molecules.numbers[atoms])
-        orders = edm_orders(pos, atom, torch.ones(atoms.shape, dtype=torch.bool)).triu(1)  # [b, n, n]
-        owner, i, j = orders.nonzero(as_tuple=True)
-        bonds.append(torch.stack([i, j, orders[owner, i, j]], 1).numpy())
-        owners.append(rows[owner.numpy()])
+        molecule, i, j, order = edm_pairs(molecules.pos[atoms], molecules.numbers[atoms])
+        bonds.append(np.stack([i, j, order], 1))
+        owners.append(rows[molecule])
     owner = np.concatenate(owners)
     order = np.argsort(owner, kind="stable")
     return np.concatenate(bonds)[order], owner[order]

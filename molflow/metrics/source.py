@@ -19,6 +19,8 @@ from molflow.metrics.perception import with_bonds
 from molflow.metrics.shard import Block
 
 if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
     from molflow.chem.record import Record
 
 BLOCK = 2000  # molecules judged at once
@@ -75,12 +77,18 @@ class Source:
             yield self._bonded(part, part.per_molecule_sum(part.charges)) if self.perceive else part
 
     def _given(self) -> Iterator[Molecules]:
-        if hasattr(self.molecules, "mask"):
-            yield from (of_batch(self.molecules[low : low + BLOCK]) for low in range(0, len(self.molecules), BLOCK))
-            return
-        mols = iter(self.molecules)
-        while chunk := list(islice(mols, BLOCK)):
-            yield of_mols(chunk)
+        whole = [self.molecules] if hasattr(self.molecules, "mask") else self.molecules
+        mols: list[Mol | None] = []
+        for item in whole:
+            if hasattr(item, "mask"):
+                yield from (of_batch(item[low : low + BLOCK]) for low in range(0, len(item), BLOCK))
+                continue
+            mols.append(item)
+            if len(mols) == BLOCK:
+                yield of_mols(mols)
+                mols = []
+        if mols:
+            yield of_mols(mols)
 
     def _file(self, path: Path) -> Iterator[Molecules]:
         if path.suffix == STORE:

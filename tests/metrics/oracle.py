@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
+import numpy as np
 from rdkit import Chem, rdBase
 
 SINGLE = (
@@ -58,15 +57,15 @@ def order(a: str, b: str, pm: float) -> int:
     return 3
 
 
-def judge(symbols: list[str], pos: list[list[float]]) -> tuple[int, bool, bool, bool, str]:
-    """Stable atoms, stable, valid, connected, SMILES."""
+def stability(symbols: list[str], pos: np.ndarray) -> tuple[int, list[tuple[int, int, int]], float]:
+    """Stable atoms, bonds, and the shortest distance."""
     n = len(symbols)
     valence = [0] * n
     bonds = []
-    shortest = math.inf
+    shortest = np.inf
     for i in range(n):
         for j in range(i + 1, n):
-            d = math.dist(pos[i], pos[j])
+            d = np.sqrt(((pos[i] - pos[j]) ** 2).sum())
             shortest = min(shortest, d)
             k = order(symbols[i], symbols[j], 100 * d)
             if k:
@@ -76,6 +75,13 @@ def judge(symbols: list[str], pos: list[list[float]]) -> tuple[int, bool, bool, 
     stable_atoms = 0
     for symbol, v in zip(symbols, valence):
         stable_atoms += v in VALENCE.get(symbol, [])
+    return stable_atoms, bonds, shortest
+
+
+def judge(symbols: list[str], pos: np.ndarray) -> tuple[int, bool, bool, bool, str]:
+    """Stable atoms, stable, valid, connected, SMILES."""
+    n = len(symbols)
+    stable_atoms, bonds, shortest = stability(symbols, pos)
     piece = list(range(n))
     for _ in range(n):
         for i, j, _ in bonds:

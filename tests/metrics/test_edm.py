@@ -25,7 +25,7 @@ def test_the_oracle_of_plain_loops_agrees_on_every_one_of_2000_perturbed_molecul
     for k in range(len(molecules)):
         atoms = slice(molecules.offsets[k], molecules.offsets[k + 1])
         symbols = [SYMBOL[z] for z in molecules.numbers[atoms].tolist()]
-        stable_atoms, stable, valid, connected, smiles = judge(symbols, molecules.pos[atoms].tolist())
+        stable_atoms, stable, valid, connected, smiles = judge(symbols, molecules.pos[atoms])
         assert (int(ours.stable_atoms[k]), bool(ours.stable[k]), bool(ours.valid[k]), bool(ours.connected[k])) == (
             stable_atoms, stable, valid, connected
         ), (k, symbols, ours.reasons[k])  # fmt: skip
