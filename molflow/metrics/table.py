@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,7 @@ def table(report: Report) -> str:
 
 
 def _source(report: Report) -> str:
-    names = [str(entry["file"]) for entry in report.inputs if entry.get("file")]
+    names = [Path(entry["file"]).name for entry in report.inputs if entry.get("file")]
     if not names:
         return ""
     return f" in {names[0]}" if len(names) == 1 else f" in {len(names)} files"
