@@ -57,5 +57,5 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e '.[dev,view,log,xtb,ode]'
+	$(INSTALL) -e '.[dev,view,log,xtb,ode,metrics,fcd,parquet]'
 	@touch $(VENV)/.core $@
