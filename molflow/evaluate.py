@@ -19,6 +19,7 @@ from molflow.metrics.conformers import THRESHOLDS
 from molflow.metrics.keys import KeySet
 from molflow.metrics.measurement import How, Measurement, Reference
 from molflow.metrics.molecules import Molecules
+from molflow.metrics.protocol import NO_REFERENCE
 from molflow.metrics.report import Report
 from molflow.metrics.rows import Spool
 from molflow.metrics.shard import Block, Plan, Shard, protocol, score_block
@@ -218,7 +219,7 @@ def _figures(
     """A measurement's section, with what it was measured on, or why it was not."""
     why = measurement.inapplicable(whole.inventory)
     if not why and measurement.wants_reference and reference is None:
-        why = "no reference was given"
+        why = NO_REFERENCE
     if why:
         figures: dict[str, Any] = {"not_applicable": why}
     else:

@@ -23,7 +23,7 @@ class Edm(Protocol):
 
     name = "edm"
     needs = ("coordinates",)
-    summary = "bonds from EDM's distance table; valid: sanitises without charges, hydrogens implied where they lack"
+    summary = "bonds by a table of distances; valid: sanitises, hydrogens added"
     source = "Hoogeboom et al. 2022, arXiv:2203.17003"
     defect = "sulphur is stable with valence 4 alone; RDKit adds missing hydrogens in silence; no charges"
     rule: ClassVar[Literal["qm9", "geom"]] = "qm9"  # of the molecule that is built for validity; stability is the same
@@ -81,7 +81,7 @@ class EdmGeom(Edm):
     """EDM's rule for GEOM: every bond of the molecule built for validity is single, so that nearly all are valid."""
 
     name = "edm_geom"
-    summary = "as edm, but valid reads every bond as single, so that nearly everything is valid"
+    summary = "as edm, but valid with single bonds alone: nearly always true"
     defect = "single bonds never exceed a valence: its validity says next to nothing"
     rule = "geom"
 

@@ -20,7 +20,7 @@ class Jodo(Explicit):
     """
 
     name = "jodo"
-    summary = "complete: valid and one fragment; unique and novel are shares of all molecules"
+    summary = "legacy's table on Kekule bonds; valid: sanitises"
     source = "Huang et al. 2023, arXiv:2305.12347"
     defect = "the legacy table, whose radicals and unlisted charges pass; uniqueness falls with validity"
     elements = Legacy.elements

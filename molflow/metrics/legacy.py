@@ -44,7 +44,7 @@ class Legacy(Explicit):
     """
 
     name = "legacy"
-    summary = "for comparison with old tables only: aromatic bonds count as single, unlisted charges as neutral"
+    summary = "ONLY to compare with old tables: aromatic bonds count as single"
     source = "MiDi (Vignac et al. 2023), EQGAT-diff, SemlaFlow"
     defect = "H:O:H, a CH3 radical and CH4 with charge +9 are stable; benzene's carbons pass as valence 3"
     elements = frozenset(NUMBER[symbol] for symbol in (*_BY_CHARGE, *_AT_ANY_CHARGE))

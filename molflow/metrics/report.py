@@ -57,9 +57,10 @@ class Report:
 
     @property
     def protocols(self) -> dict[str, Scored]:
-        """What each protocol found; those that were not asked for and do not apply are left out."""
+        """What each protocol found; of those that do not apply only the asked ones, or all if none applies."""
         found = {name: self._scored(protocol(name)) for name in self.shard.tallies}
-        return {name: scored for name, scored in found.items() if name in self.asked or not scored.inapplicable}
+        shown = {name: scored for name, scored in found.items() if name in self.asked or not scored.inapplicable}
+        return shown or found
 
     def _scored(self, judge: Protocol) -> Scored:
         why = judge.inapplicable(self.shard.inventory)
@@ -110,7 +111,8 @@ class Report:
         """A row for each molecule and protocol, written to a ``.csv`` or ``.parquet`` file."""
         if self.spool is None:
             raise ValueError("the rows were not kept: score(..., rows=True) keeps them")
-        self.spool.write(path, set(self.protocols), overwrite)
+        judged = {name for name, scored in self.protocols.items() if not scored.inapplicable}
+        self.spool.write(path, judged, overwrite)
 
     def __add__(self, other: Report) -> Report:
         same = self.seed == other.seed and self.shard.sample.size == other.shard.sample.size

@@ -33,7 +33,7 @@ class Revisited(Explicit):
     """
 
     name = "revisited"
-    summary = "aromatic bonds counted apart, by element and charge; valid: sanitises and is one fragment"
+    summary = "aromatic bonds counted apart; valid: sanitises, one piece"
     source = "GEOM-Drugs revisited (2025)"
     defect = "sulphoxides drawn S=O (DMSO) and selenium are unstable"
     elements = frozenset(NUMBER[symbol] for symbol in re.findall("[A-Z][a-z]?", _ALLOWED))

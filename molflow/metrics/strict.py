@@ -17,7 +17,7 @@ class Strict(Explicit):
     """
 
     name = "strict"
-    summary = "sanitises as given: no implied hydrogen, no radical, one fragment, no bond order changed"
+    summary = "valid: sanitises as given, nothing added, no radical, one piece"
     source = "molflow"
     defect = "RDKit's valences are the judge: a real but unusual valence that it does not list is invalid"
 

@@ -8,6 +8,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from molflow.metrics.mean import Mean
+from molflow.metrics.protocol import NO_REFERENCE
 from molflow.metrics.rate import Rate
 from molflow.metrics.shard import protocol
 
@@ -27,8 +28,8 @@ _HEADS = {
 
 
 _LEGEND = (
-    "% of all molecules, failed ones included; but atoms: of all atoms; uniq: of the valid; novel: of the unique; v&u: "
-    "valid and unique. jodo: uniq and novel of all, whole: valid and connected."
+    "Shares of all molecules, failed ones too; but atoms: of all atoms, uniq: of the valid, novel: of the unique. "
+    "v&u: valid and unique. jodo divides by all; whole: valid, one piece."
 )
 
 
@@ -41,17 +42,29 @@ def table(report: Report) -> str:
     shown = {name: scored for name, scored in found.items() if not scored.inapplicable}
     if shown:
         lines += [*_rates(shown), ""]
-    for name, scored in found.items():
-        if scored.inapplicable:
-            lines += _wrapped(f"{name}: not applicable: ", scored.inapplicable)
-        elif scored.failures:
-            reasons = ", ".join(f"{reason} {count:,}" for reason, count in scored.failures.items())
-            lines += _wrapped(f"{name} faults: ", reasons)
+    unfit = {name: f"not applicable: {scored.inapplicable}" for name, scored in found.items() if name not in shown}
+    lines += _grouped(unfit)
+    lines += _grouped({name: _faults(scored) for name, scored in shown.items()})
     for name, section in report.sections.items():
         if "not_applicable" not in section:
             lines += ["", *_section(name, section)]
+        elif section["not_applicable"] != NO_REFERENCE:
+            lines += ["", *_wrapped(f"{name}: not applicable: ", section["not_applicable"])]
     lines += [line for text in report.warnings for line in _wrapped("warning: ", text)]
     return "\n".join(lines).rstrip()
+
+
+def _faults(scored: Scored) -> str:
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in scored.failures.items())
+    return f"faults: {reasons}" if reasons else ""
+
+
+def _grouped(texts: dict[str, str]) -> list[str]:
+    """A line for each text, after all the names that share it."""
+    names: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        names.setdefault(text, []).append(name)
+    return [line for text, who in names.items() if text for line in _wrapped(f"{', '.join(who)}: ", text)]
 
 
 def _source(report: Report) -> str:
@@ -127,11 +140,11 @@ def _number(value: float | None) -> str:
 
 
 def _percent(rate: Rate | None) -> str:
-    return "-" if rate is None or rate.value is None else f"{100 * rate.value:.2f}"
+    return "-" if rate is None or rate.value is None or not rate.of else f"{100 * rate.value:.2f}"
 
 
 def _spread(rate: Rate | None) -> str:
-    if rate is None or rate.ci95 is None:
+    if rate is None or rate.ci95 is None or not rate.of:
         return ""
     low, high = rate.ci95
     return f"±{50 * (high - low):.2f}"

@@ -174,6 +174,7 @@ def test_molecules_without_hydrogens_are_not_applicable_and_never_nothing():
         assert report[name].inapplicable == "no explicit hydrogens"
         assert report.to_dict()["protocols"][name] == {"not_applicable": "no explicit hydrogens"}
     assert "not applicable: no explicit hydrogens" in report.table()
+    assert {found.inapplicable for found in score(heavy).protocols.values()} == {"no explicit hydrogens"}
     assert not score([embedded("O=C=O")], protocols=["edm"])["edm"].inapplicable  # it has room for none
 
 
