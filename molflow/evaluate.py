@@ -49,7 +49,7 @@ TIMEOUT = 30.0  # seconds that a molecule may take in a process that can be kill
 def score(
     molecules: Given,
     reference: Given | None = None,
-    protocols: Sequence[str] | None = None,
+    protocols: str | Sequence[str] | None = None,
     tier: str | Sequence[str] = "fast",
     *,
     subset: int = 500,
@@ -75,6 +75,7 @@ def score(
     >>> report["strict"].valid
     Rate(50.0 %, 1 of 2)
     """
+    protocols = [protocols] if isinstance(protocols, str) else protocols
     for name in protocols or ():
         if name not in PROTOCOLS:
             raise unknown("protocol", name, PROTOCOLS)
@@ -108,22 +109,19 @@ def score(
 
     extra = {} if conformers is None else {"conformers": _conformers(kept, conformers, thresholds, how)}
     asked = tuple(protocols or ())
-    return Report(shard, seed, asked, training, source.described(), versions(), measure, extra, spool)
+    libraries = [measurement.library for measurement in measurements if measurement.library]
+    return Report(shard, seed, asked, training, source.described(), versions(*libraries), measure, extra, spool)
 
 
-def versions() -> dict[str, str]:
+def versions(*more: str) -> dict[str, str]:
     """Of the packages that the figures depend on."""
     import platform
-
-    import numpy
-    import rdkit
-    import scipy
+    from importlib.metadata import version
 
     from molflow import __version__
 
-    packages = {"numpy": numpy, "rdkit": rdkit, "scipy": scipy}
-    found = {name: str(package.__version__) for name, package in packages.items()}
-    return {"molflow": __version__, "python": platform.python_version(), **found}
+    packages = {name: version(name) for name in ("numpy", "rdkit", "scipy", *more)}
+    return {"molflow": __version__, "python": platform.python_version(), **packages}
 
 
 def measurement_of(name: str, **keywords: Any) -> Measurement:

@@ -15,6 +15,7 @@ from molflow.chem.io import open_writer
 from molflow.chem.rdkit import from_rdkit
 from molflow.cli import main
 from molflow.data.store import StoreWriter
+from molflow.metrics.intake import of_mols
 from molflow.metrics.rate import Rate
 
 SMILES = ["CO", "CCO", "CC=O", "c1ccccc1", "CC#N", "O=C=O", "C[NH3+]", "CC(=O)[O-]", "CN", "CCO"]
@@ -24,6 +25,12 @@ def embedded(smiles: str) -> Chem.Mol:
     mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
     AllChem.EmbedMolecule(mol, randomSeed=7)
     AllChem.MMFFOptimizeMolecule(mol)
+    return mol
+
+
+def kekule(mol: Chem.Mol) -> Chem.Mol:
+    mol = Chem.Mol(mol)
+    Chem.Kekulize(mol, clearAromaticFlags=True)
     return mol
 
 
@@ -73,12 +80,8 @@ def test_workers_change_nothing(mols, monkeypatch):
 def test_novelty_is_against_the_training_molecules_alone(mols, tmp_path):
     with StoreWriter(tmp_path / "train.safetensors", source="test") as out:
         for k, mol in enumerate(mols):
-            numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
-            charges = [atom.GetFormalCharge() for atom in mol.GetAtoms()]
-            kekule = Chem.Mol(mol)
-            Chem.Kekulize(kekule, clearAromaticFlags=True)
-            bonds = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx(), int(b.GetBondType())) for b in kekule.GetBonds()]
-            out.add(numbers, mol.GetConformer().GetPositions(), charges, bonds, split=0 if k < 4 else 2)
+            molecules = of_mols([kekule(mol)])
+            out.add(molecules.numbers, molecules.pos, molecules.charges, molecules.bonds, split=0 if k < 4 else 2)
     report = score(mols, reference=tmp_path / "train.safetensors")
     novel = report["strict"].novel
     assert (novel.count, novel.of) == (
@@ -86,6 +89,27 @@ def test_novelty_is_against_the_training_molecules_alone(mols, tmp_path):
         9,
     )  # CCO is seen twice, and trained on; 4 of 9 distinct are in the training set
     assert score(mols)["strict"].novel.note
+
+
+def test_distributions_stand_beside_their_floor(mols, tmp_path):
+    with_held_out, without = tmp_path / "both.safetensors", tmp_path / "train.safetensors"
+    for path, held_out in ((with_held_out, 5), (without, len(mols))):
+        with StoreWriter(path, source="test") as out:
+            for k, mol in enumerate(mols):
+                molecules = of_mols([kekule(mol)])
+                out.add(
+                    molecules.numbers, molecules.pos, molecules.charges, molecules.bonds, split=0 if k < held_out else 1
+                )
+    for path in (with_held_out, without):
+        found = score(mols[:5], reference=path).sections["distributions"]
+        assert found["molecules"] == 5 and found["bond"]["floor"] > 0
+        assert found["bond"]["unit"] == "angstrom"
+    assert "not_applicable" in score(mols).sections["distributions"]
+
+
+def test_batches_may_come_one_after_another(mols):
+    batches = (from_rdkit(mols[low : low + 4]) for low in range(0, len(mols), 4))
+    assert score(batches, tier="protocols")["strict"].rates == score(mols, tier="protocols")["strict"].rates
 
 
 def test_the_command_writes_table_json_and_rows(sdf, tmp_path, capsys):

@@ -62,7 +62,7 @@ class Conformers(Measurement):
             "generated": len(sample),
             "generated_per_reference": len(sample) / len(targets) if targets else None,  # 2 is usual
             "unmatched": len(sample) - matched,  # unreadable, or of no molecule of the reference
-            "too_slow": lost,
+            "not_compared": lost,
             "mat_r": _mean([mat(matrix) for matrix in matrices]),
             "mat_p": _mean([mat(matrix.T) for matrix in matrices]),
         }

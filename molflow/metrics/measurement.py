@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, ClassVar, Literal
 
 from molflow.build import UserError
@@ -74,11 +75,13 @@ class Measurement(ABC):
 
 
 def plain(value: Any) -> Any:
-    """The same figures as dictionaries, lists, numbers and texts."""
+    """The same figures as dictionaries, lists, numbers and texts; what is no finite number is None."""
     if hasattr(value, "to_dict"):
         return value.to_dict()
     if isinstance(value, dict):
         return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, float) and not isfinite(value):
+        return None
     if isinstance(value, Iterable) and not isinstance(value, str):
         return [plain(entry) for entry in value]
     return value

@@ -99,6 +99,8 @@ def _relax(minimise, molecule: Molecule) -> Relaxed | str:
     if isinstance(found, str):
         return found
     pos, drop = found
+    if not (np.isfinite(pos).all() and np.isfinite(drop)):
+        return "non_finite"
     return Relaxed(pos, drop, symmetric_rmsd(molecule.to_rdkit(), molecule.pos, pos))
 
 

@@ -35,10 +35,10 @@ _LEGEND = (
 
 def table(report: Report) -> str:
     """Every section in turn."""
-    lines = [f"{report.n:,} molecules{_source(report)}, seed {report.seed}", ""]
+    lines = [*_wrapped("", f"{report.n:,} molecules{_source(report)}, seed {report.seed}"), ""]
     found = report.protocols
     if any("bonds" in entry for entry in report.inputs):
-        lines[1:1] = ["bonds perceived by RDKit where the input has none: this scores the perception too"]
+        lines[-1:] = ["bonds perceived by RDKit where the input has none: this scores the perception too", ""]
     shown = {name: scored for name, scored in found.items() if not scored.inapplicable}
     if shown:
         lines += [*_rates(shown), ""]

@@ -6,6 +6,7 @@ import gzip
 
 import numpy as np
 import pytest
+from killer import dies_on_13_atoms
 from rdkit import Chem
 from shapes import drawn, embedded
 
@@ -188,3 +189,11 @@ def test_what_the_input_lacks_decides_which_protocols_apply(tmp_path):
     flat = [Chem.AddHs(Chem.MolFromSmiles(smiles)) for smiles in GOOD]
     assert "edm" not in score(flat).protocols
     assert score(flat, protocols=["edm"])["edm"].inapplicable == "no coordinates in the input"
+
+
+def test_a_molecule_that_kills_its_worker_costs_nobody_else_anything(monkeypatch):
+    mols = [embedded(smiles) for smiles in ("CO", "CCN(C)", "CC=O")]
+    assert mols[1].GetNumAtoms() == 13
+    monkeypatch.setattr("molflow.evaluate.score_block", dies_on_13_atoms)
+    report = score(mols, protocols="strict", tier="protocols", workers=1)
+    assert (report["strict"].valid.count, report["strict"].failures) == (2, {"crash": 1})
