@@ -89,15 +89,14 @@ def score(
     if conformers is not None:
         molecules, conformers = _each_conformer(molecules), _each_conformer(conformers)
     source = Source(molecules, Store, perceive=perceive, workers=workers)
-    plan = Plan(names, max(SAMPLE, subset) if measurements else 0, seed, rows)
+    plan = Plan(names, max(SAMPLE, subset) if measurements else 0, seed, rows, graphs=reference is not None)
     spool = Spool() if rows else None
     kept: list[Molecules] = []
     shard = _run(plan, source, how, "scoring", spool, kept if conformers is not None else None)
 
     training, drawn = {}, None
     if reference is not None:
-        applicable = tuple(name for name in names if not protocol(name).inapplicable(shard.inventory))
-        training, drawn = _read_reference(reference, applicable, len(shard.sample.draws), seed, how)
+        training, drawn = _read_reference(reference, shard, seed, how)
 
     def measure(whole: Shard) -> dict[str, Any]:
         sections: dict[str, Any] = {}
@@ -190,15 +189,18 @@ def _without_culprits(plan: Plan, block: Block, how: How) -> Block:
     return Block(molecules, block.start, block.places)
 
 
-def _read_reference(
-    reference: Given, protocols: tuple[str, ...], count: int, seed: int, how: How
-) -> tuple[dict[str, KeySet | str], Reference]:
-    """What each protocol compares novelty with, read as the protocol reads; and molecules drawn for comparison."""
-    source = Source(reference, Store, split="train", hydrogens=True)
-    train = _run(Plan(protocols, 2 * count, seed), source, how, "reading the reference")
+def _read_reference(reference: Given, shard: Shard, seed: int, how: How) -> tuple[dict[str, KeySet | str], Reference]:
+    """The training molecules' identities that novelty is compared with, and molecules drawn from the reference.
+
+    Each protocol reads the training molecules itself, but only those whose graph is that of one of ours.
+    """
+    protocols = tuple(name for name in shard.tallies if not protocol(name).inapplicable(shard.inventory))
+    like = {kind: graphs.keys()[:, 0] for kind, graphs in shard.graphs.items()}
+    source, count = Source(reference, Store, split="train", hydrogens=True), len(shard.sample.draws)
+    train = _run(Plan(protocols, 2 * count, seed, like=like), source, how, "reading the reference")
     if not train.inventory.n:
         raise UserError(f"{reference}: no training molecules in it")
-    keys: dict[str, KeySet | str] = {}
+    keys: dict[str, KeySet | str] = dict.fromkeys(shard.tallies, "the protocol does not apply")
     for name, tally in train.tallies.items():
         why = protocol(name).inapplicable(train.inventory)
         keys[name] = f"the reference does not serve: {why}" if why else tally.seen

@@ -107,6 +107,26 @@ def test_distributions_stand_beside_their_floor(mols, tmp_path):
     assert "not_applicable" in score(mols).sections["distributions"]
 
 
+def test_a_file_without_a_split_is_all_training(mols, sdf):
+    report = score(mols[:5], reference=sdf)
+    assert report["strict"].novel.count == 0
+    assert report.sections["distributions"]["bond"]["floor"] > 0  # of one half of the file against the other
+
+
+def test_novelty_is_the_same_from_shards_and_workers(mols, sdf, monkeypatch):
+    monkeypatch.setattr("molflow.metrics.source.BLOCK", 4)
+    ours = [*mols[:3], *(embedded(smiles) for smiles in ("CCCC", "CCN", "c1ccncc1", "CC#N", "OCC"))]
+    whole = score(ours, reference=sdf)
+    assert (whole["strict"].novel.count, whole["strict"].novel.of) == (3, 7)
+    for other in (
+        score(ours, reference=sdf, workers=2),
+        score(ours[:4], reference=sdf) + score(ours[4:], reference=sdf),
+    ):
+        assert {name: found.rates for name, found in other.protocols.items()} == {
+            name: found.rates for name, found in whole.protocols.items()
+        }
+
+
 def test_batches_may_come_one_after_another(mols):
     batches = (from_rdkit(mols[low : low + 4]) for low in range(0, len(mols), 4))
     assert score(batches, tier="protocols")["strict"].rates == score(mols, tier="protocols")["strict"].rates
@@ -175,3 +195,8 @@ def test_nothing_of_nothing_is_finite():
     assert report.n == 0
     assert report["edm"].valid == Rate(0, 0)
     json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_nothing_can_be_compared_with_a_reference(sdf):
+    report = score([], reference=sdf)
+    assert (report["strict"].novel.count, report["strict"].novel.of) == (0, 0)

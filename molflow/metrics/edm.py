@@ -28,9 +28,12 @@ class Edm(Protocol):
     defect = "sulphur is stable with valence 4 alone; RDKit adds missing hydrogens in silence; no charges"
     rule: ClassVar[Literal["qm9", "geom"]] = "qm9"  # of the molecule that is built for validity; stability is the same
 
+    def bonds(self, molecules: Molecules) -> tuple[np.ndarray, np.ndarray]:
+        return edm_bonds(molecules)
+
     def judge(self, molecules: Molecules) -> Verdicts:
         """A verdict on each molecule; without coordinates it is ``no_coordinates``."""
-        bonds, owner = edm_bonds(molecules)  # [E, 3], [E]
+        bonds, owner = self.bonds(molecules)
         gate = first_of(molecules.faults, where(~molecules.has_pos, "no_coordinates"))
         passed = np.array([not reason for reason in gate], bool)
         counted = np.array([reason in ("", "overlap") for reason in gate], bool)

@@ -18,6 +18,9 @@ class Explicit(Protocol):
     needs = ("bonds",)
     elements: ClassVar[frozenset[int]] = frozenset(range(1, 119))  # that its table knows
 
+    def bonds(self, molecules: Molecules) -> tuple[np.ndarray, np.ndarray]:
+        return molecules.bonds, molecules.bond_owner
+
     @abstractmethod
     def stable_atoms(self, molecules: Molecules) -> np.ndarray:
         """How many atoms of each molecule are stable, [M]."""

@@ -82,6 +82,10 @@ class Protocol(ABC):
     def judge(self, molecules: Molecules) -> Verdicts:
         """A verdict on each molecule."""
 
+    @abstractmethod
+    def bonds(self, molecules: Molecules) -> tuple[np.ndarray, np.ndarray]:
+        """The bonds that it judges, [E, 3], and the molecule of each, [E]."""
+
     def measure(self, molecules: Molecules) -> Tally:
         """The verdicts, summed up."""
         return Tally.of(self.judge(molecules))

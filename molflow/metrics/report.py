@@ -114,9 +114,17 @@ class Report:
         judged = {name for name, scored in self.protocols.items() if not scored.inapplicable}
         self.spool.write(path, judged, overwrite)
 
+    def _terms(self) -> tuple:
+        return self.seed, self.shard.sample.size, list(self.shard.tallies), sorted(self.training)
+
     def __add__(self, other: Report) -> Report:
-        same = self.seed == other.seed and self.shard.sample.size == other.shard.sample.size
-        if not same or list(self.shard.tallies) != list(other.shard.tallies):
-            raise ValueError("reports add up where seed, protocols and subset are the same")
+        if self._terms() != other._terms():
+            raise ValueError("reports add up where seed, protocols, subset and reference are the same")
+        training = {name: _both(keys, other.training[name]) for name, keys in self.training.items()}
         rest = (self.versions, self.measure)
-        return Report(self.shard + other.shard, self.seed, self.asked, self.training, self.inputs + other.inputs, *rest)
+        return Report(self.shard + other.shard, self.seed, self.asked, training, self.inputs + other.inputs, *rest)
+
+
+def _both(keys: KeySet | str, others: KeySet | str) -> KeySet | str:
+    """Of the training molecules each report has read those that could be like its own."""
+    return keys if isinstance(keys, str) or isinstance(others, str) else keys | others

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from molflow.build import build
 from molflow.metrics import PROTOCOLS
+from molflow.metrics.graph import piece_hashes
 from molflow.metrics.inventory import Inventory
+from molflow.metrics.keys import KeySet
 from molflow.metrics.molecules import Molecules
 from molflow.metrics.protocol import Protocol, Tally
 from molflow.metrics.rows import lines
@@ -22,6 +26,8 @@ class Plan:
     sample: int = 0  # molecules kept for the measurements that are too dear for all
     seed: int = 0
     rows: bool = False  # a line for each molecule
+    graphs: bool = False  # keep the hashes of the molecules' graphs, by what a protocol reads bonds from
+    like: Mapping[str, np.ndarray] | None = None  # judge those alone that have a graph among these
 
 
 @dataclass(frozen=True)
@@ -40,14 +46,19 @@ class Shard:
     inventory: Inventory
     tallies: dict[str, Tally]
     sample: Subset
+    graphs: dict[str, KeySet]  # {coordinates, bonds: hashes}
 
     @classmethod
     def empty(cls, plan: Plan) -> Shard:
-        return cls(Inventory(), {name: Tally() for name in plan.protocols}, Subset(plan.sample, plan.seed))
+        return cls(Inventory(), {name: Tally() for name in plan.protocols}, Subset(plan.sample, plan.seed), {})
 
     def __add__(self, other: Shard) -> Shard:
         tallies = {name: tally + other.tallies[name] for name, tally in self.tallies.items()}
-        return Shard(self.inventory + other.inventory, tallies, self.sample + other.sample)
+        graphs = {
+            kind: self.graphs.get(kind, KeySet()) | other.graphs.get(kind, KeySet())
+            for kind in self.graphs.keys() | other.graphs.keys()
+        }
+        return Shard(self.inventory + other.inventory, tallies, self.sample + other.sample, graphs)
 
 
 def protocol(name: str) -> Protocol:
@@ -58,10 +69,19 @@ def protocol(name: str) -> Protocol:
 def score_block(plan: Plan, block: Block) -> tuple[Shard, str]:
     """The sums over one block, and its lines if they are wanted."""
     molecules = block.molecules
-    verdicts = {name: protocol(name).judge(molecules) for name in plan.protocols}
+    graphs: dict[str, KeySet] = {}
+    judged = dict.fromkeys(("coordinates", "bonds"), molecules)
+    if plan.graphs or plan.like is not None:
+        for kind, name in {protocol(name).needs[0]: name for name in plan.protocols}.items():
+            hashes, whose = piece_hashes(molecules, *protocol(name).bonds(molecules))
+            graphs[kind] = KeySet(np.stack([hashes, np.zeros_like(hashes)], 1))
+            if plan.like is not None:
+                judged[kind] = molecules[np.unique(whose[np.isin(hashes, plan.like.get(kind, np.zeros(0, np.uint64)))])]
+    verdicts = {name: protocol(name).judge(judged[protocol(name).needs[0]]) for name in plan.protocols}
     shard = Shard(
         Inventory.of(molecules),
         {name: Tally.of(verdict) for name, verdict in verdicts.items()},
         Subset(plan.sample, plan.seed).add(molecules),
+        graphs if plan.graphs else {},
     )
     return shard, lines(block.start, block.places, verdicts) if plan.rows else ""

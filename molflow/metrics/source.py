@@ -97,15 +97,16 @@ class Source:
             from molflow.chem.read_arrays import load_npz
 
             arrays = load_npz(path)
-            wanted = np.flatnonzero(self._in_split(arrays.split)) if arrays.split is not None else None
+            split = np.zeros(len(arrays)) if arrays.split is None else arrays.split
+            wanted = np.flatnonzero(self._in_split(split))
             for low in range(0, len(arrays), BLOCK):
                 high = min(low + BLOCK, len(arrays))
                 part = of_arrays(arrays, low, high)
-                if wanted is not None:
+                if self.split != "all":
                     part = part[wanted[(wanted >= low) & (wanted < high)] - low]
                 yield self._bonded(part, part.per_molecule_sum(part.charges)) if self.perceive else part
         else:
-            records = (record for record in read(path) if record.split is None or self._in_split(record.split))
+            records = (record for record in read(path) if self._in_split(record.split or 0))  # no split: training
             while chunk := list(islice(records, BLOCK)):
                 part = of_records([_hydrogenated(record) for record in chunk] if self.hydrogens else chunk)
                 yield self._bonded(part, np.array([r.charge for r in chunk])) if self.perceive else part

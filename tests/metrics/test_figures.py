@@ -11,18 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rdkit import Chem
 from rdkit.Chem import rdMolTransforms
-from shapes import SMILES, embedded, library
+from shapes import SMILES, embedded, library, perturbed, relabelled
 
 from molflow.build import UserError
 from molflow.metrics.conformers import cov, mat
 from molflow.metrics.distributions import circular_distance
 from molflow.metrics.fcd import without_hydrogens
+from molflow.metrics.graph import piece_hashes
 from molflow.metrics.intake import of_mols
 from molflow.metrics.internal import change, internals, type_name
 from molflow.metrics.keys import KeySet, keys_of
 from molflow.metrics.mean import Mean
 from molflow.metrics.rate import Rate
 from molflow.metrics.rows import COLUMNS, Spool
+from molflow.metrics.shard import protocol
 
 
 def test_the_interval_is_wilsons():
@@ -147,3 +149,24 @@ def test_rows_are_spooled_and_written_for_the_protocols_asked(tmp_path):
     (row,) = csv.DictReader((tmp_path / "rows.csv").open())
     assert row["smiles"] == "C,C"
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+def test_molecules_of_one_smiles_have_a_piece_in_common():
+    molecules = perturbed(400, seed=11)
+    for name in ("edm", "legacy"):
+        judge = protocol(name)
+        verdicts = judge.judge(molecules)
+        hashes, whose = piece_hashes(molecules, *judge.bonds(molecules))
+        others, theirs = piece_hashes(relabelled(molecules), *judge.bonds(relabelled(molecules)))
+        by_smiles: dict[str, set[int]] = {}
+        for k in np.flatnonzero(verdicts.valid).tolist():
+            own = set(hashes[whose == k].tolist())
+            assert own == set(others[theirs == k].tolist())
+            assert by_smiles.setdefault(verdicts.identities[k], own) & own, verdicts.identities[k]
+        assert len(by_smiles) > 30
+
+
+def test_molecules_that_differ_have_other_hashes():
+    molecules = of_mols(library())
+    hashes, _ = piece_hashes(molecules, molecules.bonds, molecules.bond_owner)
+    assert len(set(hashes.tolist())) == len(molecules)
