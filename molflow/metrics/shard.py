@@ -61,6 +61,9 @@ class Shard:
         return Shard(self.inventory + other.inventory, tallies, self.sample + other.sample, graphs)
 
 
+_NONE = np.zeros(0, np.uint64)
+
+
 def protocol(name: str) -> Protocol:
     """A protocol by its name."""
     return build("protocol", PROTOCOLS, name)
@@ -69,19 +72,23 @@ def protocol(name: str) -> Protocol:
 def score_block(plan: Plan, block: Block) -> tuple[Shard, str]:
     """The sums over one block, and its lines if they are wanted."""
     molecules = block.molecules
-    graphs: dict[str, KeySet] = {}
-    judged = dict.fromkeys(("coordinates", "bonds"), molecules)
+    judges = {name: protocol(name) for name in plan.protocols}
+    readings = {judge.needs[0]: judge for judge in judges.values()}  # bonds given, or bonds from coordinates
+    hashes, judged = {}, dict.fromkeys(readings, molecules)
     if plan.graphs or plan.like is not None:
-        for kind, name in {protocol(name).needs[0]: name for name in plan.protocols}.items():
-            hashes, whose = piece_hashes(molecules, *protocol(name).bonds(molecules))
-            graphs[kind] = KeySet(np.stack([hashes, np.zeros_like(hashes)], 1))
-            if plan.like is not None:
-                judged[kind] = molecules[np.unique(whose[np.isin(hashes, plan.like.get(kind, np.zeros(0, np.uint64)))])]
-    verdicts = {name: protocol(name).judge(judged[protocol(name).needs[0]]) for name in plan.protocols}
+        hashes = {kind: piece_hashes(molecules, *judge.bonds(molecules)) for kind, judge in readings.items()}
+    if plan.like is not None:
+        judged = {kind: _alike(molecules, *found, plan.like.get(kind, _NONE)) for kind, found in hashes.items()}
+    verdicts = {name: judge.judge(judged[judge.needs[0]]) for name, judge in judges.items()}
     shard = Shard(
         Inventory.of(molecules),
         {name: Tally.of(verdict) for name, verdict in verdicts.items()},
         Subset(plan.sample, plan.seed).add(molecules),
-        graphs if plan.graphs else {},
+        {kind: KeySet(np.stack([found, found], 1)) for kind, (found, _) in hashes.items()} if plan.graphs else {},
     )
     return shard, lines(block.start, block.places, verdicts) if plan.rows else ""
+
+
+def _alike(molecules: Molecules, hashes: np.ndarray, whose: np.ndarray, wanted: np.ndarray) -> Molecules:
+    """The molecules that have a piece with one of the wanted hashes."""
+    return molecules[np.unique(whose[np.isin(hashes, wanted)])]
