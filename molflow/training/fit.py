@@ -62,6 +62,8 @@ def fit(config: Config, out: str | Path, resume: bool = False, overwrite: bool =
             if threading.current_thread() is threading.main_thread():
                 for number, handler in handlers.items():
                     signal.signal(number, handler)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
     if not first:
         raise SystemExit(0)
     total = training.total_steps(trainer.world_size)
@@ -110,12 +112,14 @@ def _logger(name: str, run: Run):
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without Lightning's greetings and its advice to use more workers."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning.*")
         try:
             yield
         finally:
-            logger.setLevel(level)
+            for logger, level in zip(loggers, levels):
+                logger.setLevel(level)
