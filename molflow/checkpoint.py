@@ -19,8 +19,9 @@ from torch import Tensor
 from molflow import __version__
 from molflow.atomic import replacing
 from molflow.build import UserError, unknown
+from molflow.config import Config, parse_config
 from molflow.device import pick_device
-from molflow.experiment import Config, Facts, make_model, parse_config
+from molflow.experiment import Facts, make_model
 from molflow.generate import Model
 
 FORMAT, VERSION = "molflow-model", 1

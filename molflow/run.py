@@ -15,7 +15,7 @@ from typing import Any
 import molflow
 from molflow.build import UserError
 from molflow.checkpoint import CONFIG, WEIGHTS, write_atomically
-from molflow.experiment import Config, dump_config, read_config
+from molflow.config import Config, dump_config, read_config
 
 FREE_ON_RESUME = {"train", "sample", "data"}  # what may differ from the run's first part; the rest makes another run
 FIXED_IN_TRAIN = ("lr", "warmup", "decay", "beta2", "weight_decay", "clip", "ema", "precision", "devices")

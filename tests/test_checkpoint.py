@@ -12,8 +12,9 @@ import torch
 from molflow.build import UserError
 from molflow.checkpoint import half_precision, load, pretrained, read_card, save, write_atomically
 from molflow.chem.vocabulary import Vocabulary
+from molflow.config import parse_config
 from molflow.data.sizes import Sizes
-from molflow.experiment import Facts, make_model, parse_config
+from molflow.experiment import Facts, make_model
 
 CONFIG = parse_config(
     {"network": {"name": "dense", "width": 16, "pair_width": 8, "vectors": 2, "heads": 2, "layers": 1}}

@@ -9,8 +9,8 @@ import yaml
 
 from molflow.checkpoint import load
 from molflow.cli import main
+from molflow.config import Config, read_config
 from molflow.data.toys import make_toy
-from molflow.experiment import Config, read_config
 
 CONFIGS = sorted((Path(__file__).resolve().parent.parent / "configs").glob("*.yaml"))
 SMALLER = {"width": 16, "pair_width": 8, "vectors": 2, "heads": 2, "layers": 1}

@@ -8,10 +8,10 @@ import torch
 
 from molflow.batch import Batch
 from molflow.checkpoint import load
+from molflow.config import read_config
 from molflow.data.store import Store
 from molflow.data.toys import make_toy, moons
 from molflow.evaluate import score
-from molflow.experiment import read_config
 from molflow.rng import Rng, numpy_generator
 from molflow.training import Training, fit
 

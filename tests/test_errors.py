@@ -15,8 +15,9 @@ import yaml
 from molflow.checkpoint import save
 from molflow.chem.io import open_writer
 from molflow.cli import main
+from molflow.config import parse_config
 from molflow.data.store import Store
-from molflow.experiment import Facts, make_model, parse_config
+from molflow.experiment import Facts, make_model
 
 TINY = {"name": "dense", "width": 16, "pair_width": 8, "vectors": 2, "heads": 2, "layers": 1}
 

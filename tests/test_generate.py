@@ -8,8 +8,9 @@ import torch
 
 from molflow.build import UserError
 from molflow.chem.vocabulary import Vocabulary
+from molflow.config import parse_config
 from molflow.data.sizes import Sizes
-from molflow.experiment import Facts, make_model, parse_config
+from molflow.experiment import Facts, make_model
 from molflow.generate import Model, Sampling
 
 FACTS = Facts(Vocabulary(("H", "C", "N+"), (), (0, 1, 2)), Sizes({3: 1, 5: 3, 6: 2}), 1.5, 3)

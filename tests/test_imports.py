@@ -16,7 +16,7 @@ PACKAGE = Path(molflow.__file__).parent
 LEVELS = (
     ("atomic", "batch", "geometry", "build", "device", "rng", "workers", "chem"),
     ("data", "priors", "couplings", "paths", "networks", "solvers", "metrics", "times"),
-    ("objective", "flow", "generate", "evaluate", "experiment"),
+    ("objective", "flow", "generate", "evaluate", "config", "experiment"),
     ("training", "checkpoint", "run", "jobs"),
     ("cli", "__main__"),
 )

@@ -7,8 +7,9 @@ import pytest
 from molflow.checkpoint import save
 from molflow.chem.vocabulary import Vocabulary
 from molflow.cli import main
+from molflow.config import parse_config
 from molflow.data.sizes import Sizes
-from molflow.experiment import Facts, make_model, parse_config
+from molflow.experiment import Facts, make_model
 
 
 @pytest.fixture

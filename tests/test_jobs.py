@@ -19,8 +19,9 @@ from molflow.batch import Batch
 from molflow.checkpoint import save
 from molflow.chem.vocabulary import Vocabulary
 from molflow.cli import main
+from molflow.config import parse_config
 from molflow.data.sizes import Sizes
-from molflow.experiment import Facts, make_model, parse_config
+from molflow.experiment import Facts, make_model
 from molflow.generate import Model, Sampling
 
 N = 210  # two shards of a hundred and one of ten

@@ -129,8 +129,8 @@ def test_a_killed_run_ends_bit_equal_to_one_that_was_not(config, whole, tmp_path
 
 
 def _parts(config):
+    from molflow.config import read_config
     from molflow.data.store import Store
-    from molflow.experiment import read_config
 
     read = read_config(config)
     return read, Store(read.data.path)

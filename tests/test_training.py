@@ -13,8 +13,8 @@ import yaml
 
 from molflow.build import UserError
 from molflow.cli import main
+from molflow.config import TrainConfig, parse_config
 from molflow.data.store import Store
-from molflow.experiment import TrainConfig, parse_config
 from molflow.objective import Objective
 from molflow.rng import Rng
 from molflow.training import Training, dry_run, fit, rehearsal

@@ -36,7 +36,7 @@ def train(
     """
     from pathlib import Path
 
-    from molflow.experiment import dump_config, read_config
+    from molflow.config import dump_config, read_config
 
     resolved = read_config(config, overrides)
     if print_config:

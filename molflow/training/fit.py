@@ -16,9 +16,9 @@ from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from molflow.build import UserError
+from molflow.config import Config, TrainConfig
 from molflow.data.store import Store
 from molflow.device import pick_device
-from molflow.experiment import Config, TrainConfig
 from molflow.run import Run
 from molflow.training.journal import Journal
 from molflow.training.module import VERSION, Training

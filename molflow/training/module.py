@@ -14,10 +14,11 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from molflow.batch import Batch
 from molflow.build import UserError
+from molflow.config import Config, TrainConfig
 from molflow.data.loader import Loader
 from molflow.data.store import Store
 from molflow.device import fast_matmul
-from molflow.experiment import Config, Facts, TrainConfig, make_model, make_objective
+from molflow.experiment import Facts, make_model, make_objective
 from molflow.rng import Rng, seed_of
 
 TRAIN, VALIDATE, SAMPLE = 1, 2, 3  # streams of random numbers that never meet

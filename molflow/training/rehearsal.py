@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from molflow.batch import Batch
+from molflow.config import Config
 from molflow.data.store import Store
 from molflow.device import pick_device
-from molflow.experiment import Config
 from molflow.rng import Rng
 from molflow.training.module import Training
 
