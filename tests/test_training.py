@@ -344,3 +344,11 @@ def test_more_devices_than_there_are_is_an_error(config, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="train.devices=2, but train.device=cuda has 1 here"):
         fit(config(device="cuda", devices=2), tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_bar_shows_the_steps_and_the_loss_of_each_field(config, tmp_path, capsys):
+    fit(config(steps=2, validate=1), tmp_path / "run", progress=True)
+    shown = capsys.readouterr()
+    bar = (shown.out + shown.err).replace("\r", "\n").splitlines()
+    last = [line for line in bar if line.startswith("steps: 100%")][-1]
+    assert all(name in last for name in ("2/2", "loss=", "loss_pos=", "loss_atom=", "loss_bond=", "mol/s="))

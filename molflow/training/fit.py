@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning import Trainer
@@ -47,7 +48,7 @@ def fit(config: Config, out: str | Path, resume: bool = False, overwrite: bool =
     training = Training(config, store)
     journal = Journal(run)
     with _quiet():
-        trainer = _trainer(config.train, run, [journal, *([TQDMProgressBar(refresh_rate=10)] if progress else [])])
+        trainer = _trainer(config.train, run, [journal, *([_Bar(refresh_rate=10)] if progress else [])])
         if resume:
             run.check_same(config, store.checksum)
             training.restore(run.read_checkpoint(VERSION))
@@ -70,6 +71,14 @@ def fit(config: Config, out: str | Path, resume: bool = False, overwrite: bool =
     if journal.stop and training.steps_done < total:
         raise Interrupted(journal.stop, training.steps_done, total, run.folder)
     return run
+
+
+class _Bar(TQDMProgressBar):
+    """Over the steps of the run, which Lightning holds for one epoch."""
+
+    def on_train_epoch_start(self, trainer: Trainer, module: Training, *_: Any) -> None:
+        super().on_train_epoch_start(trainer, module)
+        self.train_progress_bar.set_description(f"from step {module.steps_done}" if module.steps_done else "steps")
 
 
 def _trainer(train: TrainConfig, run: Run, callbacks: list[Callback]) -> Trainer:

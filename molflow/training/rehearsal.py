@@ -45,7 +45,7 @@ def dry_run(config: Config) -> dict[str, Any]:
     return {
         "molecules": f"{len(loader.index):,} to train on, {len(store.indices('val')):,} to validate",
         "atom kinds": " ".join(training.model.vocabulary.atoms) or "none",
-        "batch": f"{dearest}; padding {loader.plan.padding():.1%} in all",
+        "batch": f"{dearest.mask.shape[0]} of up to {dearest.mask.shape[1]} atoms; padding {loader.plan.padding():.1%}",
         "parameters": f"{parameters:,}",
         "device": str(training.device),
         "memory": f"{memory / 2**20:.0f} MiB saved for the backward pass of the dearest batch",
