@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from molflow.build import UserError
 from molflow.rng import Rng
 
 
@@ -27,6 +28,8 @@ class LogitNormal:
     """logit t ~ N(mean, sd^2): most of the effort in the middle of the path (Esser et al. 2024)."""
 
     def __init__(self, mean: float = 0.0, sd: float = 1.0):
+        if sd <= 0:
+            raise UserError(f"times logit_normal: sd must be above 0, not {sd}")
         self.mean, self.sd = mean, sd
 
     def __call__(self, rng: Rng) -> Tensor:
@@ -37,6 +40,8 @@ class Beta:
     """t ~ Beta(a, b); a > b leans towards the data, where the fine structure is decided."""
 
     def __init__(self, a: float = 2.0, b: float = 1.0):
+        if a <= 0 or b <= 0:
+            raise UserError(f"times beta: a and b must be above 0, not {a} and {b}")
         from scipy.stats import beta
 
         self.quantiles = torch.as_tensor(beta.ppf(torch.linspace(0, 1, 4097).double().numpy(), a, b)).float()

@@ -3,6 +3,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from molflow.batch import Batch
+from molflow.build import UserError
 from molflow.geometry import centre
 from molflow.priors.prior import Prior
 from molflow.rng import Rng
@@ -17,6 +18,8 @@ class Gaussian(Prior):
     """
 
     def __init__(self, field: str, channels: int, scale: float = 1.0, centred: bool = True):
+        if scale <= 0:
+            raise UserError(f"prior gaussian of {field}: scale must be above 0, not {scale}")
         self.field, self.channels, self.scale = field, channels, scale
         self.centred = centred and field == "pos"
 
