@@ -55,5 +55,6 @@ def train(
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         return stop.code
-    print(f"{folder} is trained; try: molflow sample {folder} --n 100 --out molecules.sdf")
+    file = "molecules.sdf" if "atom" in resolved.data.fields else "points.npz"
+    print(f"{folder} is trained; try: molflow sample {folder} --n 100 --out {file}")
     return 0

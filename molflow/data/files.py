@@ -43,7 +43,8 @@ class Summary:
         if self.props:
             yield f"properties: {', '.join(self.props)}"
         if self.failures:
-            yield f"{len(self.failures):,} records could not be taken:"
+            plural = "s" * (len(self.failures) > 1)
+            yield f"{len(self.failures):,} record{plural} could not be taken:"
             yield from (f"  {file}, record {index}: {why}" for file, index, why in self.failures[:most])
         if len(self.failures) > most:
             yield f"  and {len(self.failures) - most:,} more"
