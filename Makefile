@@ -24,8 +24,9 @@ demo: $(VENV)/.core ## sample and score molecules with the shipped model; files 
 	$(BIN)/molflow score demo/molecules.sdf --reference data/small.safetensors --json demo/report.json --overwrite
 	$(BIN)/python tools/demo.py demo
 
+# one thread a process: more processes than processors that each wait for many threads stand still
 test: $(VENV)/.dev ## all tests
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 lint: $(VENV)/.dev ## ruff and pyright
 	$(BIN)/ruff check .
@@ -37,7 +38,7 @@ format: $(VENV)/.dev ## let ruff mend and format the code
 	$(BIN)/ruff format .
 
 notebooks: $(VENV)/.dev ## run the notebooks
-	$(BIN)/python -m pytest --nbmake -n $(JOBS) notebooks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) notebooks
 
 bench: $(VENV)/.dev ## run the benchmarks one after the other; each prints its table
 	@set -e; for script in $$(grep -l __main__ benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script; done
