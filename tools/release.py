@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -40,13 +41,14 @@ def main() -> None:
     args = parser.parse_args()
     card = read_card(args.run)
     before = figures(str(args.run), args.n, args.seed)
+    config = replace(card.config, data=replace(card.config.data, path=Path(card.config.data.path).name))
     folder = SHIPPED / args.name
     weights = half_precision(load_file(args.run / WEIGHTS))
-    save(folder, weights, card.config, card.facts, card.provenance)
+    save(folder, weights, config, card.facts, card.provenance)
     after = figures(str(folder), args.n, args.seed)
-    how = card.config.sample
+    how = config.sample
     scores = {"n": args.n, "seed": args.seed, "steps": how.steps, "grid": how.grid, "solver": how.solver, **after}
-    save(folder, weights, card.config, card.facts, {**card.provenance, "scores": scores})
+    save(folder, weights, config, card.facts, {**card.provenance, "scores": scores})
     for name, rate in after.items():
         print(f"{name}: {rate['value']:.1%} ({rate['count']} of {rate['of']}); at 32 bits {before[name]['value']:.1%}")
     size = (folder / WEIGHTS).stat().st_size + (folder / CONFIG).stat().st_size
