@@ -223,7 +223,8 @@ def _figures(
     if why:
         figures: dict[str, Any] = {"not_applicable": why}
     else:
-        subset = {"molecules": len(part.molecules), "of": part.of, "seed": part.seed}
+        failed = whole.inventory.n - part.of  # at the gate: they have no structure to measure
+        subset = {"molecules": len(part.molecules), "of": part.of, "failed": failed, "seed": part.seed}
         figures = {"subset": subset, **measurement.figures(part.molecules, reference, how)}
     return {measurement.name: figures} if measurement.section == "energy" else figures
 

@@ -91,6 +91,13 @@ def test_novelty_is_against_the_training_molecules_alone(mols, tmp_path):
     assert score(mols)["strict"].novel.note
 
 
+def test_a_measurement_says_how_many_molecules_had_nothing_to_measure(mols):
+    """Of 10 molecules and 2 failed ones, 10 can be described; the other two are named, never dropped."""
+    report = score([*mols, None, None])
+    assert report.sections["descriptors"]["subset"] == {"molecules": 10, "of": 10, "failed": 2, "seed": 0}
+    assert "descriptors, of 10 of 10 molecules; 2 more failed before" in report.table()
+
+
 def test_distributions_stand_beside_their_floor(mols, tmp_path):
     with_held_out, without = tmp_path / "both.safetensors", tmp_path / "train.safetensors"
     for path, held_out in ((with_held_out, 5), (without, len(mols))):

@@ -94,6 +94,8 @@ def _section(name: str, section: Mapping[str, Any]) -> list[str]:
     """A title, and a line for each figure."""
     subset = section.get("subset")
     title = f"{name}, of {subset['molecules']:,} of {subset['of']:,} molecules" if subset else name
+    if subset and subset["failed"]:
+        title += f"; {subset['failed']:,} more failed before"
     lines = [title]
     for key, value in section.items():
         if key == "subset":
