@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # The workers of pytest-xdist share the cores; threads of their own, and of their subprocesses, would be in the way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started by a shell in the background: children would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
