@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from molflow.atomic import replacing
 from molflow.build import UserError
 
 if TYPE_CHECKING:
@@ -57,9 +57,8 @@ def grid(mols: Sequence[Mol], path: str | Path, columns: int = 5, cell: int = 24
         _ball_and_stick(canvas, mol, view, centre, scale=cell / 2 / reach)
     canvas.FinishDrawing()
     picture = canvas.GetDrawingText()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(picture if isinstance(picture, bytes) else picture.encode())
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(picture if isinstance(picture, bytes) else picture.encode())
 
 
 def flatten(pos: np.ndarray) -> np.ndarray:
