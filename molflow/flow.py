@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from molflow.batch import Batch
+from molflow.build import UserError
 from molflow.paths.joint import Joint
+from molflow.priors.prior import Product
 from molflow.rng import Rng
 
 
@@ -16,22 +18,53 @@ class Flow:
     """u_t(x) = E[dx_t/dt | x_t = x], from the endpoint that the network predicts.
 
     One object a run: it hands each prediction to the next evaluation (self-conditioning, Chen et al. 2023) and counts
-    the evaluations.
+    the evaluations. A ``temperature`` below 1 sharpens the predicted laws of labels, p^(1/T).
     """
 
-    def __init__(self, network: Callable[..., dict[str, Tensor]], path: Joint):
-        self.network, self.path = network, path
+    def __init__(
+        self,
+        network: Callable[..., dict[str, Tensor]],
+        path: Joint,
+        prior: Product | None = None,
+        temperature: float = 1.0,
+    ):
+        self.network, self.path, self.prior, self.temperature = network, path, prior, temperature
         self.hint: dict[str, Tensor] | None = None
         self.evaluations = 0
 
     @torch.no_grad()
-    def velocity(self, x: Batch, t: float) -> dict[str, Tensor]:
-        """dx/dt, and the rates of the labels, at time t in [0, 1)."""
+    def endpoint(self, x: Batch, t: float) -> dict[str, Tensor]:
+        """What the network expects at the end, seen from x at time t in [0, 1): the one evaluation."""
         times = torch.full((len(x),), t, device=x.device)
-        pred = self.network(x, times, hint=self.hint)
-        self.hint = self.path.endpoint(pred)
+        self.hint = end = self.path.endpoint(self.network(x, times, hint=self.hint), x, t)
         self.evaluations += 1
-        return self.path.velocity(pred, x, t)
+        if self.temperature == 1:
+            return end
+        return {name: self.sharpen(value) if name != "pos" else value for name, value in end.items()}
+
+    def sharpen(self, p: Tensor) -> Tensor:
+        return (p.clamp(min=1e-20).log() / self.temperature).softmax(-1)
+
+    def velocity(self, x: Batch, t: float) -> dict[str, Tensor]:
+        """dx/dt, and the rates of the labels."""
+        return self.path.velocity(self.endpoint(x, t), x, t)
 
     def advance(self, x: Batch, v: Mapping[str, Tensor], t: float, s: float, rng: Rng | None) -> Batch:
+        """The state at s with the velocity held."""
         return self.path.advance(x, v, t, s, rng)
+
+    def hold(
+        self, x: Batch, end: Mapping[str, Tensor], t: float, s: float, rng: Rng | None, churn: float = 0.0
+    ) -> Batch:
+        """The state at s with the endpoint held, a share of the noise renewed."""
+        fresh = self.noise(x, rng) if churn and rng is not None else None
+        return self.path.hold(x, end, t, s, rng, fresh, churn)
+
+    def back(self, x: Batch, t: float, s: float, rng: Rng) -> Batch:
+        """A state at an earlier time, as noisy as the path is there."""
+        return self.path.back(x, t, s, self.noise(x, rng), rng)
+
+    def noise(self, like: Batch, rng: Rng) -> Batch:
+        if self.prior is None:
+            raise UserError("this flow has no prior to draw fresh noise from: Flow(network, path, prior)")
+        return self.prior(like, rng)

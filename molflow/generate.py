@@ -32,15 +32,17 @@ class Sampling:
 
     steps: int = 50
     grid: str = "quadratic"
-    solver: str = "euler"
+    solver: str | dict[str, Any] = "euler"  # a name, or {name: ..., keyword: ...}
+    temperature: float = 1.0  # of the labels' predicted laws
 
     def __post_init__(self):
         if self.steps < 1:
             raise UserError(f"steps must be at least 1, not {self.steps}")
         if self.grid not in GRIDS:
             raise unknown("time grid", self.grid, GRIDS)
-        if self.solver not in SOLVERS:
-            raise unknown("solver", self.solver, SOLVERS)
+        if not 0 < self.temperature < float("inf"):
+            raise UserError(f"temperature must be above 0, not {self.temperature}")
+        build("solver", SOLVERS, self.solver)
 
     def updated(self, **changes: Any) -> Sampling:
         """With the changes that are not None."""
@@ -83,7 +85,8 @@ class Model:
         seed: int = 0,
         steps: int | None = None,
         grid: str | None = None,
-        solver: str | None = None,
+        solver: str | dict[str, Any] | None = None,
+        temperature: float | None = None,
         atoms: str | int | Sequence[int] | None = None,
         progress: bool = False,
     ) -> Batch:
@@ -93,9 +96,8 @@ class Model:
         """
         if n < 1:
             raise UserError(f"the number of molecules must be at least 1, not {n}")
-        return self.sample_ids(
-            np.arange(n), seed, self.defaults.updated(steps=steps, grid=grid, solver=solver), atoms, progress
-        )
+        how = self.defaults.updated(steps=steps, grid=grid, solver=solver, temperature=temperature)
+        return self.sample_ids(np.arange(n), seed, how, atoms, progress)
 
     def sample_ids(
         self,
@@ -155,7 +157,7 @@ class Model:
     def _integrate(self, ids: np.ndarray, sizes: np.ndarray, seed: int, how: Sampling, watch) -> Batch:
         like = Batch.of_sizes(torch.as_tensor(sizes), self.dim, self.device)
         rng = Rng(seed, torch.as_tensor(ids, device=self.device))
-        flow = Flow(self.network.eval(), self.path)
+        flow = Flow(self.network.eval(), self.path, self.prior, how.temperature)
         solver = build("solver", SOLVERS, how.solver)
 
         seen = None if watch is None else lambda t, x: watch(t, self.vocabulary.decode(x))

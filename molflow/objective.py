@@ -41,17 +41,21 @@ class Objective:
             x1 = x1.replace(pos=centre(x1.pos, x1.mask))
         return self.coupling(self.prior(x1, rng), x1, rng)
 
-    def __call__(self, network, x1: Batch, rng: Rng) -> dict[str, Tensor]:
-        """The loss of each field."""
+    def each(self, network, x1: Batch, rng: Rng) -> tuple[Tensor, dict[str, Tensor]]:
+        """The time of each molecule [B], and for each field the losses [B]."""
         x0, x1 = self.pair(x1, rng)
         t = self.times(rng)
-        x = self.path.sample(x0, x1, t, rng)
+        x = self.path.sample(x0, x1, t, rng, self.prior(x1, rng) if self.path.mixes else None)
         hint = None
         if rng.scalar() < self.hint:
             with torch.no_grad():
-                hint = self.path.endpoint(network(x, t))
-        return self.path.loss(network(x, t, hint=hint), x1, t)
+                hint = self.path.endpoint(network(x, t), x, t)
+        return t, self.path.loss(network(x, t, hint=hint), x, x1, t)
+
+    def __call__(self, network, x1: Batch, rng: Rng) -> dict[str, Tensor]:
+        """The loss of each field, the mean over molecules."""
+        return {name: loss.mean() for name, loss in self.each(network, x1, rng)[1].items()}
 
     def total(self, losses: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum that training descends."""
-        return torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
+        return torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum(0)

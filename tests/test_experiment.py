@@ -83,7 +83,7 @@ def test_set_key_makes_the_mappings_on_the_way():
         ("network.heads", "3", "heads .3. divide width .16."),
         ("network.width", "-16", "its numbers are at least 1"),
         ("network", "{name: egnn, width: -4}", "network .* cannot be built"),
-        ("path.pos", "slerp", "unknown path 'slerp'; choose from jump, linear, one_hot"),
+        ("path.pos", "slerp", "unknown path 'slerp'; choose from .*jump, linear, one_hot"),
         ("path.atom", "linear", "path.atom: 'linear' is a path of coordinates; labels take"),
         ("path.bond", "one_hot", "prior.bond: path 'one_hot' starts from .*gaussian.*, not 'uniform'"),
         ("prior.atom", "gaussian", "prior.atom: path 'jump' starts from .*uniform or mask.*, not 'gaussian'"),

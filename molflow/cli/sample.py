@@ -15,6 +15,7 @@ def sample(
     atoms: str | None = None,
     grid: str | None = None,
     solver: str | None = None,
+    temperature: float | None = None,
     device: str = "auto",
     workers: int | None = None,
     trajectory: str | None = None,
@@ -35,6 +36,7 @@ def sample(
         atoms: sizes wanted, such as 12, 9-29 or 9,12,15-17 (default: as in the training set)
         grid: where the steps lie: linear, quadratic, sine or log (default: the model's)
         solver: the method of a step: euler, midpoint or heun (default: the model's)
+        temperature: below 1 takes likelier atoms and bonds, at some cost in variety (default: the model's)
         device: auto, cpu, cuda or mps
         workers: processes on a CPU (default: one a processor)
         trajectory: also write the way of the first molecules from noise, as a multi-frame .xyz
@@ -63,7 +65,7 @@ def sample(
         if paths < 1:
             raise UserError(f"--paths must be at least 1, not {paths}")
     loaded = jobs.loaded(model, str(chosen))
-    how = loaded.defaults.updated(steps=steps, grid=grid, solver=solver)
+    how = loaded.defaults.updated(steps=steps, grid=grid, solver=solver, temperature=temperature)
     job = jobs.SampleJob(model, n, seed, how, atoms, str(chosen), suffix)
     loaded.sizes.asked(atoms)
     for name in (out, trajectory):

@@ -9,6 +9,8 @@ from molflow.batch import PAIR_FIELDS, Batch
 from molflow.paths.path import Path, Time
 from molflow.rng import Rng
 
+Ends = Mapping[str, Tensor]  # the endpoint predicted for each field
+
 
 class Joint:
     """A path for each field of a molecule, spoken to in Batches: all that objectives and solvers know of paths."""
@@ -16,30 +18,54 @@ class Joint:
     def __init__(self, paths: Mapping[str, Path]):
         self.paths = dict(paths)
 
-    def sample(self, x0: Batch, x1: Batch, t: Time, rng: Rng) -> Batch:
+    @property
+    def mixes(self) -> bool:
+        return any(path.mixes for path in self.paths.values())
+
+    def sample(self, x0: Batch, x1: Batch, t: Time, rng: Rng, fresh: Batch | None = None) -> Batch:
         """x_t, field by field."""
-        x = {name: path.sample(getattr(x0, name), getattr(x1, name), t, rng) for name, path in self.paths.items()}
+        x = {}
+        for name, path in self.paths.items():
+            again = getattr(fresh, name) if fresh is not None else None
+            x[name] = path.sample(getattr(x0, name), getattr(x1, name), t, rng, again)
         return x1.replace(**x).tidy()
 
-    def endpoint(self, pred: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {name: path.endpoint(pred[name]) for name, path in self.paths.items()}
+    def endpoint(self, pred: Mapping[str, Tensor], x: Batch, t: Time) -> dict[str, Tensor]:
+        return {name: path.endpoint(pred[name], getattr(x, name), t) for name, path in self.paths.items()}
 
-    def loss(self, pred: Mapping[str, Tensor], x1: Batch, t: Tensor) -> dict[str, Tensor]:
-        """A scalar a field, the mean over molecules: of the mean over atoms, or of the sum over bonds for each atom."""
+    def loss(self, pred: Mapping[str, Tensor], x: Batch, x1: Batch, t: Tensor) -> dict[str, Tensor]:
+        """For each field the loss of each molecule [B]: the mean over atoms, or the sum over bonds for each atom."""
         atoms = x1.sizes.clamp(min=1)
         losses = {}
         for name, path in self.paths.items():
-            each = path.loss(pred[name], getattr(x1, name), t)
+            each = path.loss(pred[name], getattr(x, name), getattr(x1, name), t)
             if name in PAIR_FIELDS:
-                losses[name] = (torch.where(x1.pair_mask, each, 0).sum((1, 2)) / (2 * atoms)).mean()
+                losses[name] = torch.where(x1.pair_mask, each, 0).sum((1, 2)) / (2 * atoms)
             else:
-                losses[name] = (torch.where(x1.mask, each, 0).sum(1) / atoms).mean()
+                losses[name] = torch.where(x1.mask, each, 0).sum(1) / atoms
         return losses
 
-    def velocity(self, pred: Mapping[str, Tensor], x: Batch, t: Time) -> dict[str, Tensor]:
-        return {name: path.velocity(pred[name], getattr(x, name), t) for name, path in self.paths.items()}
+    def velocity(self, end: Ends, x: Batch, t: Time) -> dict[str, Tensor]:
+        return {name: path.velocity(end[name], getattr(x, name), t) for name, path in self.paths.items()}
 
     def advance(self, x: Batch, v: Mapping[str, Tensor], t: float, s: float, rng: Rng | None) -> Batch:
         """The molecules at s; pairs are read from their upper triangle, so a bond's two entries jump as one."""
         moved = {name: path.advance(getattr(x, name), v[name], t, s, rng) for name, path in self.paths.items()}
+        return x.replace(**moved).tidy()
+
+    def hold(
+        self, x: Batch, end: Ends, t: float, s: float, rng: Rng | None, fresh: Batch | None = None, churn: float = 0
+    ) -> Batch:
+        """The molecules at s if the predicted endpoints were to stay."""
+        moved = {}
+        for name, path in self.paths.items():
+            again = getattr(fresh, name) if fresh is not None else None
+            moved[name] = path.hold(getattr(x, name), end[name], t, s, rng, again, churn)
+        return x.replace(**moved).tidy()
+
+    def back(self, x: Batch, t: float, s: float, fresh: Batch, rng: Rng) -> Batch:
+        """The molecules with noise added, at an earlier s."""
+        moved = {
+            name: path.back(getattr(x, name), t, s, getattr(fresh, name), rng) for name, path in self.paths.items()
+        }
         return x.replace(**moved).tidy()

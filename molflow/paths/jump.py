@@ -12,8 +12,8 @@ class Jump(Path):
     """x_t = x1 with probability t, else x0: each label jumps once, at a uniform time.
 
     Its rates are u(y | x) = (p(y) - [y = x]) / (1 - t), p the predicted law of the endpoint, whatever law x0 has:
-    uniform noise and masks differ in their prior alone (Campbell et al. 2024; Gat et al. 2024). ``states`` counts the
-    classes and, with masks, the hidden state.
+    uniform noise and masks differ in their prior alone (Campbell et al. 2024; Gat et al. 2024). A step leaps over the
+    time between, all labels at once. ``states`` counts the classes and, with masks, the hidden state.
     """
 
     discrete = True
@@ -21,18 +21,17 @@ class Jump(Path):
     def __init__(self, states: int):
         self.states = states
 
-    def sample(self, x0: Tensor, x1: Tensor, t: Time, rng: Rng) -> Tensor:
+    def sample(self, x0: Tensor, x1: Tensor, t: Time, rng: Rng, fresh: Tensor | None = None) -> Tensor:
         return torch.where(rng.uniform(*x1.shape[1:]) < column(t, x1), x1, x0)
 
-    def endpoint(self, pred: Tensor) -> Tensor:
+    def endpoint(self, pred: Tensor, x: Tensor, t: Time) -> Tensor:
         return pred.softmax(-1)
 
-    def loss(self, pred: Tensor, x1: Tensor, t: Time) -> Tensor:
+    def loss(self, pred: Tensor, x: Tensor, x1: Tensor, t: Time) -> Tensor:
         return cross_entropy(pred.flatten(0, -2), x1.flatten(), reduction="none").view(x1.shape)
 
-    def velocity(self, pred: Tensor, x: Tensor, t: Time) -> Tensor:
-        p = self.endpoint(pred)
-        p = pad(p, (0, self.states - p.shape[-1]))
+    def velocity(self, end: Tensor, x: Tensor, t: Time) -> Tensor:
+        p = pad(end, (0, self.states - end.shape[-1]))
         return (p - one_hot(x, self.states)) / (1 - column(t, p))
 
     def advance(self, x: Tensor, v: Tensor, t: float, s: float, rng: Rng | None) -> Tensor:
@@ -44,3 +43,11 @@ class Jump(Path):
         cumulative = p.cumsum(-1)
         u = rng.uniform(*x.shape[1:]).unsqueeze(-1) * cumulative[..., -1:]
         return (u > cumulative).sum(-1).clamp(max=self.states - 1)
+
+    def hold(
+        self, x: Tensor, end: Tensor, t: float, s: float, rng: Rng | None, fresh: Tensor | None = None, churn: float = 0
+    ) -> Tensor:
+        return self.advance(x, self.velocity(end, x, t), t, s, rng)  # which is exact: (s - t) / (1 - t) of them jump
+
+    def back(self, x: Tensor, t: float, s: float, fresh: Tensor, rng: Rng) -> Tensor:
+        return torch.where(rng.uniform(*x.shape[1:]) * t < s, x, fresh)

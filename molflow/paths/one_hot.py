@@ -1,30 +1,35 @@
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
-from molflow.paths.path import Path, Time, column
+from molflow.paths.affine import Affine
+from molflow.paths.path import Time
 from molflow.rng import Rng
 
 
-class OneHot(Path):
+class OneHot(Affine):
     """x_t = (1 - t) x0 + t e(x1), straight from Gaussian noise to the corner e of the class: no chance on the way."""
 
     def __init__(self, states: int):
         self.states = states
 
-    def sample(self, x0: Tensor, x1: Tensor, t: Time, rng: Rng) -> Tensor:
-        t = column(t, x0)
-        return (1 - t) * x0 + t * one_hot(x1, self.states)
+    def alpha(self, t: Tensor) -> Tensor:
+        return t
 
-    def endpoint(self, pred: Tensor) -> Tensor:
+    def sigma(self, t: Tensor) -> Tensor:
+        return 1 - t
+
+    def slopes(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        one = torch.ones_like(t)
+        return one, -one
+
+    def sample(self, x0: Tensor, x1: Tensor, t: Time, rng: Rng, fresh: Tensor | None = None) -> Tensor:
+        return super().sample(x0, one_hot(x1, self.states).to(x0.dtype), t, rng)
+
+    def endpoint(self, pred: Tensor, x: Tensor, t: Time) -> Tensor:
         return pred.softmax(-1)
 
-    def loss(self, pred: Tensor, x1: Tensor, t: Time) -> Tensor:
+    def loss(self, pred: Tensor, x: Tensor, x1: Tensor, t: Time) -> Tensor:
         return cross_entropy(pred.flatten(0, -2), x1.flatten(), reduction="none").view(x1.shape)
-
-    def velocity(self, pred: Tensor, x: Tensor, t: Time) -> Tensor:
-        return (self.endpoint(pred) - x) / (1 - column(t, x))
-
-    def advance(self, x: Tensor, v: Tensor, t: float, s: float, rng: Rng | None) -> Tensor:
-        return x + (s - t) * v

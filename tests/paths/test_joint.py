@@ -27,7 +27,7 @@ def test_a_bond_jumps_as_one_and_the_padding_stays_empty():
     assert not x.bond[~x.pair_mask].any()
     assert not x.pos[~x.mask].any()
     pred = {"pos": x.pos, "atom": torch.zeros(2, 3, 2), "bond": torch.zeros(2, 3, 3, 2)}
-    y = JOINT.advance(x, JOINT.velocity(pred, x, 0.5), 0.5, 0.9, Rng.of(1, 2))
+    y = JOINT.advance(x, JOINT.velocity(JOINT.endpoint(pred, x, 0.5), x, 0.5), 0.5, 0.9, Rng.of(1, 2))
     assert torch.equal(y.bond, y.bond.transpose(1, 2))
     assert not y.bond[~y.pair_mask].any()
 
@@ -46,11 +46,11 @@ def test_losses_are_means_over_atoms_and_sums_over_bonds_for_each_atom():
     """Equal logits: log 2 an atom; bonds (N - 1) / 2 log 2 an atom, so 0.5 log 2 for two atoms and log 2 for three."""
     _, x1 = ends()
     pred = {"pos": x1.pos + 2, "atom": torch.zeros(2, 3, 2), "bond": torch.zeros(2, 3, 3, 2)}
-    losses = JOINT.loss(pred, x1, torch.zeros(2))
-    log2 = torch.tensor(2.0).log()
-    torch.testing.assert_close(losses["pos"], torch.tensor(4.0))
+    losses = JOINT.loss(pred, x1, x1, torch.zeros(2))
+    log2 = torch.full((2,), 2.0).log()
+    torch.testing.assert_close(losses["pos"], torch.full((2,), 4.0))
     torch.testing.assert_close(losses["atom"], log2)
-    torch.testing.assert_close(losses["bond"], 0.75 * log2)
+    torch.testing.assert_close(losses["bond"], torch.tensor([0.5, 1.0]) * log2)
 
 
 def test_properties_stay_with_the_molecule():
