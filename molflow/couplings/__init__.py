@@ -4,4 +4,5 @@ COUPLINGS = {
     "independent": "molflow.couplings.independent:Independent",
     "align": "molflow.couplings.align:Align",
     "minibatch_ot": "molflow.couplings.minibatch_ot:MinibatchOT",
+    "reflow": "molflow.couplings.reflow:Reflow",
 }

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from itertools import permutations
 
+import pytest
 import torch
 
 from molflow.batch import Batch
@@ -66,6 +67,27 @@ def test_more_rounds_never_cost_more():
     x0, x1 = (Batch.of_points(y - y.mean(1, keepdim=True)) for y in (x[:, 0], x[:, 1]))
     costs = [transport_cost(*aligned(Align(rounds=n), x0, x1)).sum() for n in (1, 2, 4)]
     assert costs[0] > costs[1] >= costs[2]
+
+
+def test_rounds_end_where_the_cost_stops_falling():
+    """Stopped molecule by molecule, it is where forty rounds by hand arrive, and another round changes nothing."""
+    x = Rng.of(0, 20).normal(2, 9, 3)
+    x0, x1 = (Batch.of_points(y - y.mean(1, keepdim=True)) for y in (x[:, 0], x[:, 1]))
+    rest, _ = aligned(Align(rounds=40), x0, x1)
+    by_hand = x0
+    for _ in range(40):
+        by_hand, _ = aligned(Align(), by_hand, x1)
+    torch.testing.assert_close(rest.pos, by_hand.pos, atol=1e-4, rtol=0)
+    again, _ = aligned(Align(), rest, x1)
+    torch.testing.assert_close(again.pos, rest.pos, atol=1e-5, rtol=0)
+
+
+def test_its_report_says_what_further_rounds_bring():
+    x = Rng.of(0, 20).normal(2, 9, 3)
+    x0, x1 = (Batch.of_points(y - y.mean(1, keepdim=True)) for y in (x[:, 0], x[:, 1]))
+    once, often = (Align(rounds=n).report(x0, x1, Rng.of(0, 20)) for n in (1, 40))
+    assert once["cost before"] > once["cost after"] > once["cost at rest"]
+    assert once["cost at rest"] == pytest.approx(often["cost after"])
 
 
 def test_labels_of_the_noise_move_with_their_atoms():
