@@ -7,6 +7,7 @@ headline is the ratio of such a step, per molecule, of EGNN at EDM's size to a d
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from molflow.build import build
 from molflow.chem.vocabulary import Vocabulary
 from molflow.couplings.align import Align
 from molflow.data.store import Store
-from molflow.device import fast_matmul
+from molflow.device import fast_matmul, saved_bytes
 from molflow.networks import NETWORKS
 from molflow.objective import Objective
 from molflow.paths.joint import Joint
@@ -33,7 +34,7 @@ from molflow.priors.categorical import Uniform
 from molflow.priors.gaussian import Gaussian
 from molflow.priors.prior import Product
 from molflow.rng import Rng
-from molflow.times import Beta
+from molflow.times.beta import Beta
 
 # molecules of 3, 4, ... 29 atoms in QM9's training set (mean 18.1)
 HISTOGRAM = (
@@ -117,19 +118,16 @@ class Trial:
         self.optimizer.step()
 
     def saved_bytes(self, x: Batch) -> int:
-        """Bytes that the forward pass keeps for the backward pass, each piece of memory once, without the weights."""
-        weights = {weight.untyped_storage().data_ptr() for weight in self.network.parameters()}
-        kept = {}
+        """Bytes that the forward pass keeps for the backward pass."""
+        return saved_bytes(lambda: self.network(x, torch.full((len(x),), 0.5)), self.network.parameters())
 
-        def keep(value: torch.Tensor) -> torch.Tensor:
-            memory = value.untyped_storage()
-            kept[memory.data_ptr()] = memory  # held, so that no later tensor gets the same address
-            return value
-
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
-            out = self.network(x, torch.full((len(x),), 0.5))
-        del out
-        return sum(memory.nbytes() for place, memory in kept.items() if place not in weights)
+    def recomputing(self) -> Trial | None:
+        """The same network, which keeps less and computes it once more; none where it cannot."""
+        if not hasattr(self.network, "recompute"):
+            return None
+        other = copy.deepcopy(self)
+        other.network.recompute = True
+        return other
 
 
 def measure(trials: dict[str, Trial], batches: list[Batch], rounds: int) -> list[dict[str, Any]]:
@@ -155,6 +153,9 @@ def measure(trials: dict[str, Trial], batches: list[Batch], rounds: int) -> list
             taken = sum(seconds[name, way, b] for b in range(len(batches)))  # type: ignore[index]
             row[f"{way} ms"] = 1000 * taken / molecules
         row["saved MiB"] = sum(trial.saved_bytes(x) for x in batches) / molecules / 2**20
+        recomputing = trial.recomputing()
+        if recomputing:
+            row["saved MiB, recomputing"] = sum(recomputing.saved_bytes(x) for x in batches) / molecules / 2**20
         rows.append(row)
     return rows
 

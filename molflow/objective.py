@@ -13,7 +13,7 @@ from molflow.geometry import centre
 from molflow.paths.joint import Joint
 from molflow.priors.prior import Product
 from molflow.rng import Rng
-from molflow.times import Times
+from molflow.times.times import Times
 
 
 class Objective:
@@ -54,7 +54,11 @@ class Objective:
 
     def __call__(self, network, x1: Batch, rng: Rng) -> dict[str, Tensor]:
         """The loss of each field, the mean over molecules."""
-        return {name: loss.mean() for name, loss in self.each(network, x1, rng)[1].items()}
+        t, losses = self.each(network, x1, rng)
+        weight = self.times.weight(t)
+        if torch.is_grad_enabled():  # training, not validation
+            self.times.learn(t, self.total(losses))
+        return {name: (weight * loss).mean() for name, loss in losses.items()}
 
     def total(self, losses: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum that training descends."""

@@ -17,7 +17,10 @@ from molflow.priors.categorical import Uniform
 from molflow.priors.gaussian import Gaussian
 from molflow.priors.prior import Product
 from molflow.rng import Rng
-from molflow.times import Beta
+from molflow.times.beta import Beta
+from molflow.times.importance import Importance
+from molflow.times.times import Times
+from molflow.times.uniform import Uniform as UniformTimes
 
 WEIGHTS = {"pos": 1.0, "atom": 0.5, "bond": 0.25}
 CLASSES = {"atom": 4, "bond": 3}
@@ -81,14 +84,15 @@ def test_the_error_of_coordinates_is_weighted_by_the_time_left():
     """1 angstrom off in each coordinate at t = 1/2 costs 1 / (1 - t)^2 = 4."""
     x1 = molecules((4, 4))
 
-    def half(rng):
-        return torch.full((2,), 0.5)
+    class Half(Times):
+        def __call__(self, rng):
+            return torch.full((2,), 0.5)
 
     def off(x, t, *, hint=None):
         pred = Knows(x1)(x, t)
         return {**pred, "pos": pred["pos"] + 1}
 
-    torch.testing.assert_close(objective(times=half)(off, x1, Rng.of(0, 2))["pos"], torch.tensor(4.0))
+    torch.testing.assert_close(objective(times=Half())(off, x1, Rng.of(0, 2))["pos"], torch.tensor(4.0))
 
 
 def test_padding_changes_nothing():
@@ -171,3 +175,36 @@ def test_no_gradient_flows_through_the_hint():
 def test_the_total_weighs_the_fields():
     total = objective().total({"pos": torch.tensor(2.0), "atom": torch.tensor(4.0), "bond": torch.tensor(8.0)})
     assert total == 2 + 0.5 * 4 + 0.25 * 8
+
+
+def test_times_learn_from_training_and_not_from_validation():
+    """A network right but near t = 0 is asked there more often; what is only looked at teaches nothing."""
+    x1, times = molecules((4,) * 64), Importance(bins=4)
+    losing = objective(times=times)
+
+    def early(x, t, *, hint=None):
+        pred = Knows(x1)(x, t)
+        return {**pred, "pos": pred["pos"] + (t < 0.25)[:, None, None]}
+
+    with torch.no_grad():
+        losing(early, x1, Rng.of(0, 64))
+    assert torch.equal(times.shares(), torch.full((4,), 0.25, dtype=torch.float64))
+    losing(early, x1, Rng.of(0, 64))
+    assert times.shares()[0] > 0.8
+
+
+def test_unbiased_times_leave_the_loss_as_it_is_under_uniform_ones():
+    x1 = molecules((4,) * 4000)
+    times = Importance(bins=8)
+    times.learn(torch.linspace(0.01, 0.99, 99), torch.linspace(0.0, 5.0, 99))
+    wrong = Knows(x1, 0.3, sure=1.0)
+    means, errors = [], []
+    for law in (UniformTimes(), times):
+        asked = objective(times=law)
+        with torch.no_grad():
+            t, losses = asked.each(wrong, x1, Rng.of(1, 4000))
+            one = (law.weight(t) * losses["pos"]).double()
+            torch.testing.assert_close(asked(wrong, x1, Rng.of(1, 4000))["pos"], one.mean().float())
+        means.append(one.mean())
+        errors.append(one.std() / 4000**0.5)
+    assert abs(means[0] - means[1]) < 5 * (errors[0] ** 2 + errors[1] ** 2) ** 0.5
