@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
 
 from molflow.batch import FIELDS
 from molflow.build import UserError, build, resolve, unknown
@@ -34,10 +38,12 @@ class Facts:
     scale: float  # standard deviation of a centred coordinate
     dim: int
     checksum: str = ""
+    law: tuple[float, float] | None = None  # (a, b) of that deviation in molecules of N atoms, a N^b
+    shares: Mapping[str, Sequence[float]] = field(default_factory=dict)  # of each label's classes
 
     @classmethod
     def of(cls, store: Store, config: Config) -> Facts:
-        """Read from a store's training molecules."""
+        """Read from a store's training molecules, or from the model that made them, where they say one."""
         fields = config.data.fields
         missing = [name for name in fields if name not in store.fields and name != "charge"]
         if missing:
@@ -45,22 +51,52 @@ class Facts:
                 f"{store.path} carries {', '.join(store.fields)}, not {', '.join(missing)}; "
                 "set data.fields to what it has"
             )
+        if "facts" in store.meta:  # samples, whose noise is told by the facts that it was drawn with
+            return replace(cls.from_dict(json.loads(store.meta["facts"])), checksum=store.checksum)
         vocabulary = Vocabulary()
         if "atom" in fields:
             bonds = store.bond_orders if "bond" in fields else ()
             vocabulary = Vocabulary.of(store.kinds(), bonds, separate_charge="charge" in fields)
-        return cls(vocabulary, Sizes.of_store(store), store.scale(), store.dim, store.checksum)
+        sizes, law, shares = Sizes.of_store(store), store.scale_law(), class_shares(vocabulary, store)
+        return cls(vocabulary, sizes, store.scale(), store.dim, store.checksum, law, shares)
 
     def to_dict(self) -> dict[str, Any]:
         labels = {name: list(getattr(self.vocabulary, name)) for name in ("atoms", "charges", "bonds")}
         sizes = {str(n): w for n, w in self.sizes.weights.items()}
-        return {"vocabulary": labels, "sizes": sizes, "scale": self.scale, "dim": self.dim, "checksum": self.checksum}
+        learnt = {
+            "law": self.law and list(self.law),
+            "shares": {name: list(part) for name, part in self.shares.items()},
+        }
+        return {
+            "vocabulary": labels,
+            "sizes": sizes,
+            "scale": self.scale,
+            "dim": self.dim,
+            "checksum": self.checksum,
+            **{name: value for name, value in learnt.items() if value},
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Facts:
         labels = {name: tuple(entries) for name, entries in values["vocabulary"].items()}
         sizes = Sizes({int(n): w for n, w in values["sizes"].items()})
-        return cls(Vocabulary(**labels), sizes, values["scale"], values["dim"], values.get("checksum", ""))
+        law = tuple(values["law"]) if "law" in values else None  # older models lack it, and the shares
+        shares = values.get("shares", {})
+        return cls(Vocabulary(**labels), sizes, values["scale"], values["dim"], values.get("checksum", ""), law, shares)
+
+
+def class_shares(vocabulary: Vocabulary, store: Store) -> dict[str, list[float]]:
+    """How common each class of each label is: among atoms, and among pairs of atoms, most of which have no bond."""
+    counts: dict[str, dict[Any, float]] = {"atom": {}, "charge": {}, "bond": dict(store.bond_counts)}
+    for (number, charge), atoms in store.kind_counts.items():
+        kind = (number, 0 if vocabulary.charges else charge)
+        counts["atom"][kind] = counts["atom"].get(kind, 0) + atoms
+        counts["charge"][charge] = counts["charge"].get(charge, 0) + atoms
+    sizes = store.sizes.astype(np.int64)
+    counts["bond"][0] = int((sizes * (sizes - 1) // 2).sum()) - sum(store.bond_counts.values())
+    classes = {"atom": vocabulary.kinds, "charge": vocabulary.charges, "bond": vocabulary.bonds}
+    found = {name: [counts[name].get(label, 0) for label in labels] for name, labels in classes.items()}
+    return {name: [count / sum(part) for count in part] for name, part in found.items() if sum(part)}
 
 
 def make_model(config: Config, facts: Facts) -> Model:
@@ -70,19 +106,22 @@ def make_model(config: Config, facts: Facts) -> Model:
     priors, paths, widths = [], {}, {}
     for name in fields:
         prior_spec, path_spec = _of_field(config.prior, "prior", name), _of_field(config.path, "path", name)
+        spec = _with_facts(prior_spec, name, facts)
         if name == "pos":
-            spec = {"scale": facts.scale, **_mapping(prior_spec)} if _name(prior_spec) == "gaussian" else prior_spec
             prior = build("prior", PRIORS, spec, field=name, channels=facts.dim, centred=config.data.centred)
-            priors.append(prior)
             paths[name] = build("path", PATHS, path_spec)
-            _check_fit(name, prior_spec, prior, path_spec, paths[name])
-            continue
-        prior = build("prior", PRIORS, prior_spec, field=name, channels=classes[name])
-        states = prior.states(classes[name])
-        priors.append(prior)
-        paths[name] = build("path", PATHS, path_spec, states=states)
+        else:
+            prior = build("prior", PRIORS, spec, field=name, channels=classes[name])
+            states = prior.states(classes[name])
+            paths[name] = build("path", PATHS, path_spec, states=states)
+            widths[name] = (states, classes[name])
         _check_fit(name, prior_spec, prior, path_spec, paths[name])
-        widths[name] = (states, classes[name])
+        if made := set(prior.reads) & set(fields):
+            raise UserError(
+                f"prior.{name}: {_name(prior_spec)!r} as given reads {min(made)}, which this model makes itself: when "
+                "it samples there is none yet. Use gaussian, sized, or harmonic with graph: chain"
+            )
+        priors.append(prior)
     try:
         network = build("network", NETWORKS, config.network, fields=widths, dim=facts.dim)
     except (RuntimeError, ArithmeticError) as error:  # torch's word for a width below one
@@ -101,16 +140,15 @@ def make_model(config: Config, facts: Facts) -> Model:
 def make_objective(config: Config, model: Model) -> Objective:
     """What training minimises."""
     weights = {name: config.loss.weights.get(name, 1.0) for name in model.path.paths}
-    couplings = [build("coupling", COUPLINGS, spec) for spec in config.coupling]
-    turns = any(coupling.turns for coupling in couplings)
-    if turns and not (config.data.centred and "rotation" in model.network.symmetries):
+    coupling = Chain([build("coupling", COUPLINGS, spec, prior=model.prior) for spec in config.coupling])
+    if coupling.turns and not (config.data.centred and "rotation" in model.network.symmetries):
         why = "clouds that are not centred" if not config.data.centred else f"network {_name(config.network)}"
         raise UserError(
             f"coupling align turns the noise onto the data, and {why} would learn that turn: give it rotate: false"
         )
     times = build("times", TIMES, config.times)
     return Objective(
-        model.prior, Chain(couplings), model.path, times, weights, hint=config.loss.hint, centred=config.data.centred
+        model.prior, coupling, model.path, times, weights, hint=config.loss.hint, centred=config.data.centred
     )
 
 
@@ -132,12 +170,26 @@ def _of_field(specs: Mapping[str, Component], what: str, name: str) -> Component
     return specs[name]
 
 
+def _with_facts(spec: Component, field: str, facts: Facts) -> Component:
+    """A prior's specification with what the data say of its keywords, where the user says nothing."""
+    known = {"scale": facts.scale, "law": facts.law} if field == "pos" else {"shares": facts.shares.get(field)}
+    if _name(spec) not in PRIORS:
+        return spec  # build will say so
+    serves: Any = {name: resolve(target) for name, target in PRIORS.items()}
+    if field not in serves[_name(spec)].fields:
+        fitting = ", ".join(sorted(name for name, prior in serves.items() if field in prior.fields))
+        raise UserError(f"prior.{field}: {_name(spec)!r} is no noise of {field}, which takes {fitting}")
+    taken = inspect.signature(serves[_name(spec)]).parameters
+    return {key: value for key, value in known.items() if key in taken and value is not None} | _mapping(spec)
+
+
 def _check_fit(field: str, prior_spec: Component, prior: Prior, path_spec: Component, path: Path) -> None:
     """Labels want a path of labels, and a path wants the prior's kind of state."""
     if field != "pos" and not hasattr(path, "states"):
         raise UserError(f"path.{field}: {_name(path_spec)!r} is a path of coordinates; labels take jump or one_hot")
     if prior.discrete != path.discrete:
-        fitting = [name for name, target in PRIORS.items() if resolve(target).discrete == path.discrete]  # type: ignore
+        choices = {name: resolve(target) for name, target in PRIORS.items()}
+        fitting = [name for name, c in choices.items() if c.discrete == path.discrete and field in c.fields]  # type: ignore
         path_name, prior_name = _name(path_spec), _name(prior_spec)
         raise UserError(f"prior.{field}: path {path_name!r} starts from {' or '.join(fitting)}, not {prior_name!r}")
 

@@ -87,7 +87,7 @@ def test_set_key_makes_the_mappings_on_the_way():
         ("path.atom", "linear", "path.atom: 'linear' is a path of coordinates; labels take"),
         ("path.bond", "one_hot", "prior.bond: path 'one_hot' starts from .*gaussian.*, not 'uniform'"),
         ("prior.atom", "gaussian", "prior.atom: path 'jump' starts from .*uniform or mask.*, not 'gaussian'"),
-        ("prior.pos", "mask", "prior.pos: path 'linear' starts from gaussian"),
+        ("prior.pos", "mask", "prior.pos: 'mask' is no noise of pos, which takes ball, gaussian, harmonic, sized"),
         ("prior.colour", "mask", "unknown field of prior 'colour'; choose from atom, bond, charge, pos"),
         ("coupling", "[aling]", "unknown coupling 'aling' .did you mean 'align'."),
         ("times", "bet", "unknown times 'bet' .did you mean 'beta'."),

@@ -146,18 +146,34 @@ class Store:
 
     def scale(self, sample: int = 20_000) -> float:
         """Standard deviation of a coordinate of centred training molecules, over at most ``sample`` of them."""
+        sizes, squares = self._spread(sample)
+        return float(np.sqrt(squares.sum() / (sizes.sum() * self.dim)))
+
+    def scale_law(self, sample: int = 20_000) -> tuple[float, float]:
+        """(a, b) of a coordinate's standard deviation a N^b in molecules of N atoms, fitted to its logarithm."""
+        sizes, squares = self._spread(sample)
+        kinds, which, counts = np.unique(sizes, return_inverse=True, return_counts=True)
+        squares = np.bincount(which, squares) / (counts * kinds * self.dim)
+        apart = (kinds > 1) & (squares > 0)
+        if apart.sum() < 2:  # of one size nothing is learnt about others
+            return self.scale(sample), 0.0
+        b, log_a = np.polyfit(np.log(kinds[apart]), np.log(squares[apart]) / 2, 1, w=np.sqrt(counts[apart]))
+        return float(np.exp(log_a)), float(b)
+
+    def _spread(self, sample: int) -> tuple[np.ndarray, np.ndarray]:
+        """Atoms and sum of squared coordinates, once centred, of training molecules; [M] each."""
         index = self.indices("train")
         index = index if len(index) else self.indices()
         index = index[:: max(1, len(index) // sample)][:sample]
         sizes, rows = self.sizes[index], _spans(self._offsets[index], self.sizes[index])
         pos = self._arrays["positions"][rows].astype(np.float64)  # [atoms, D]
+        starts = np.cumsum(sizes) - sizes
         if (sizes > 1).any():  # a cloud of one point is its own centre: such sets are centred as a whole
-            starts = np.cumsum(sizes) - sizes
             mean = np.add.reduceat(pos, starts) / sizes[:, None]
             pos -= np.repeat(mean, sizes, axis=0)
         else:
             pos -= pos.mean(0)
-        return float(np.sqrt(np.mean(pos**2)))
+        return sizes, np.add.reduceat((pos**2).sum(1), starts)
 
     def verify(self) -> None:
         """Read everything: the content fits the checksum, where there is one, and every molecule can be."""

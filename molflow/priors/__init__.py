@@ -2,6 +2,10 @@
 
 PRIORS = {
     "gaussian": "molflow.priors.gaussian:Gaussian",
+    "sized": "molflow.priors.sized:Sized",
+    "harmonic": "molflow.priors.harmonic:Harmonic",
+    "ball": "molflow.priors.ball:Ball",
     "uniform": "molflow.priors.categorical:Uniform",
     "mask": "molflow.priors.categorical:Mask",
+    "marginal": "molflow.priors.categorical:Marginal",
 }

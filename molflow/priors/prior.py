@@ -7,8 +7,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from molflow.batch import PAIR_FIELDS, Batch
+from molflow.batch import FIELDS, PAIR_FIELDS, Batch
+from molflow.build import UserError
 from molflow.rng import Rng
+
+LABELS = tuple(name for name in FIELDS if name != "pos")
 
 
 class Prior(ABC):
@@ -16,6 +19,9 @@ class Prior(ABC):
 
     field: str
     discrete = False  # whether it draws class indices; else numbers, in one more axis
+    normal = False  # whether its numbers are jointly normal, so that a sum of draws is a draw, scaled
+    fields: tuple[str, ...] = FIELDS  # those that it can be the noise of
+    reads: tuple[str, ...] = ()  # fields of the molecule that its noise depends on
 
     def states(self, classes: int) -> int:
         """Channels a network needs to read a state of this field."""
@@ -30,6 +36,10 @@ class Prior(ABC):
         noise = self.draw((atoms, atoms) if self.field in PAIR_FIELDS else (atoms,), rng)
         return like.replace(**{self.field: noise}).tidy()
 
+    def log_prob(self, x: Batch) -> Tensor:
+        """The log-density of each molecule's field, [B]; of centred clouds, in the (N - 1) D dimensions they have."""
+        raise UserError(f"prior {type(self).__name__} of {self.field}: its density is not known in closed form")
+
 
 class Product:
     """Independent priors, one a field; fields without a prior are dropped."""
@@ -40,5 +50,6 @@ class Product:
     def __call__(self, like: Batch, rng: Rng) -> Batch:
         x0 = like.only([])
         for prior in self.priors:
-            x0 = prior(x0, rng)
+            drawn = prior(like.only(prior.reads), rng)
+            x0 = x0.replace(**{prior.field: getattr(drawn, prior.field)})
         return x0

@@ -74,4 +74,5 @@ class Importance(Times):
         return {"sums": self.sums.cpu(), "counts": self.counts.cpu()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        self.sums, self.counts = state["sums"].clone(), state["counts"].clone()
+        if state:
+            self.sums, self.counts = state["sums"].clone(), state["counts"].clone()

@@ -46,6 +46,7 @@ class Training(LightningModule):
             torch.default_generator.manual_seed(seed_of(config.seed) >> 1)
             self.model = make_model(config, self.facts)
         self.objective = make_objective(config, self.model)
+        self.objective.coupling.prepare(store.prop_names, store.meta)
         self.network = self.model.network
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.batches = len(self.loader().plan)  # of an epoch
@@ -74,7 +75,7 @@ class Training(LightningModule):
     @property
     def fields_read(self) -> Sequence[str]:
         """The columns of the store that make a batch: an atom kind carries its charge."""
-        flowing = list(self.config.data.fields)
+        flowing = [*self.config.data.fields, *self.objective.coupling.props]
         return [*flowing, "charge"] if "atom" in flowing and "charge" in self.store.fields else flowing
 
     def total_steps(self, world: int = 1) -> int:
@@ -187,6 +188,7 @@ class Training(LightningModule):
             "skipped": self.skipped,
             "seconds": self.seconds,
             "best": self.best,
+            "times": self.objective.times.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -195,6 +197,7 @@ class Training(LightningModule):
         self.optimizer_state = state["optimizer"]
         self.steps_done, self.molecules = state["steps"], state["molecules"]
         self.skipped, self.seconds, self.best = state["skipped"], state["seconds"], state["best"]
+        self.objective.times.restore(state.get("times", {}))  # none in a run of an earlier version
 
 
 class _Steps(IterableDataset):

@@ -6,26 +6,21 @@ import pytest
 import torch
 
 from molflow.batch import PAIR_FIELDS, Batch
-from molflow.build import build
+from molflow.build import UserError, resolve
 from molflow.priors import PRIORS
 from molflow.priors.prior import Product
 from molflow.rng import Rng
 
-
-def serves(name):
-    """The fields that a prior can fill: labels, and coordinates if what it draws are real numbers."""
-    try:
-        drawn = build("prior", PRIORS, name, field="pos", channels=3)(Batch.of_sizes([2]), Rng.of(0, 1)).pos
-        return ("pos", "atom", "bond") if drawn.is_floating_point() else ("atom", "bond")
-    except Exception:  # the tests themselves will say what is wrong
-        return ("pos", "atom", "bond")
+SERVED = [(name, field) for name in sorted(PRIORS) for field in resolve(PRIORS[name]).fields]
+SHARES = {"atom": [0.5, 0.0, 0.2, 0.2, 0.1], "charge": [0.1, 0.8, 0.1], "bond": [0.7, 0.2, 0.1, 0.0]}
 
 
-@pytest.fixture(params=[(name, field) for name in sorted(PRIORS) for field in serves(name)], ids="-".join)
+@pytest.fixture(params=SERVED, ids="-".join)
 def prior(request, make):
     """A prior of one field, as an experiment builds it."""
     name, field = request.param
-    return make.member("prior", PRIORS, name, field=field, channels=3 if field == "pos" else make.CLASSES[field])
+    channels = 3 if field == "pos" else make.CLASSES[field]
+    return make.member("prior", PRIORS, name, field=field, channels=channels, shares=SHARES.get(field))
 
 
 def noise(prior, sizes, seed=0, ids=None, atoms=None):
@@ -111,3 +106,18 @@ def test_priors_of_several_fields_leave_nothing_of_the_molecule(make):
     assert x.fields == ("pos", "atom")
     assert not torch.equal(x.pos, like.pos)
     assert not torch.equal(x.atom, like.atom)
+
+
+def test_a_density_where_there_is_one_is_of_each_molecule_alone(prior, make):
+    """The same alone and beside padding, and lower for noise that is twice as wide."""
+    x = noise(prior, make.SIZES, atoms=11)
+    try:
+        together = prior.log_prob(x)
+    except UserError:
+        return
+    assert together.shape == (len(make.SIZES),)
+    for b in range(len(x)):
+        torch.testing.assert_close(prior.log_prob(x[b])[0], together[b], rtol=1e-4, atol=1e-4)
+    many = noise(prior, [4] * 1000)
+    wide = many.replace(**{prior.field: 2 * getattr(many, prior.field)})
+    assert prior.log_prob(many).mean() > prior.log_prob(wide).mean()

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from molflow.batch import Batch
-from molflow.priors.categorical import Mask, Uniform
+from molflow.build import UserError
+from molflow.priors.categorical import Marginal, Mask, Uniform
 from molflow.priors.gaussian import Gaussian
 from molflow.rng import Rng
 
@@ -43,3 +44,17 @@ def test_masked_labels_are_all_the_state_after_the_classes():
     assert (mask(MANY, Rng.of(0, len(MANY))).atom == 5).all()
     bond = Mask("bond", 4)(Batch.of_sizes([2]), Rng.of(0, 1)).bond
     assert bond.tolist() == [[[0, 4], [4, 0]]]
+
+
+def test_marginal_labels_are_as_common_as_their_shares():
+    for field, mask in (("atom", MANY.mask), ("bond", MANY.pair_mask)):
+        x = getattr(Marginal(field, 3, shares=[6, 0, 2])(MANY, Rng.of(0, len(MANY))), field)[mask]
+        share = x.bincount(minlength=3) / len(x)
+        assert share[1] == 0
+        assert abs(share[0] - 0.75) < 5 * (0.75 * 0.25 / (len(x) / 2)) ** 0.5
+
+
+@pytest.mark.parametrize("shares", [None, [1.0], [0.0, 0.0], [-1.0, 2.0]])
+def test_shares_that_say_nothing_are_refused(shares):
+    with pytest.raises(UserError, match="prior marginal of atom: .*shares"):
+        Marginal("atom", 2, shares=shares)
