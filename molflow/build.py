@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union
 
+from molflow.plugins import installed, load
+
 
 class UserError(ValueError):
     """A mistake that the person at the keyboard can mend; the command line prints it and exits with 2."""
@@ -19,7 +21,7 @@ class UserError(ValueError):
 
 def unknown(what: str, given: object, choices: typing.Iterable[str]) -> UserError:
     """``unknown path 'slerp'; choose from cosine, linear`` with the nearest choice first in mind."""
-    choices = sorted(choices)
+    choices = sorted({*choices, *installed(what)})
     near = difflib.get_close_matches(str(given), choices, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     return UserError(f"unknown {what} {given!r}{hint}; choose from {', '.join(choices) or 'nothing'}")
@@ -31,6 +33,23 @@ def resolve(target: str | Callable) -> Callable:
         return target
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)
+
+
+def find(what: str, choices: Mapping[str, str | Callable], name: object) -> Callable:
+    """The member of a family by its name: from the family's dict, or from a package that brings it (``plugins``)."""
+    if isinstance(name, str):
+        if name in choices:
+            return resolve(choices[name])
+        part = load(what, name)
+        if part is not None:
+            return part
+    raise unknown(what, name, choices)
+
+
+def names(what: str, choices: typing.Iterable[str]) -> list[str]:
+    """Every name that ``find`` knows: the family's own in their order, then those of installed packages."""
+    own = list(choices)
+    return own + sorted(set(installed(what)) - set(own))
 
 
 def build(what: str, choices: Mapping[str, str | Callable], spec: str | Mapping[str, Any], **given: Any) -> Any:
@@ -46,9 +65,7 @@ def build(what: str, choices: Mapping[str, str | Callable], spec: str | Mapping[
     if not isinstance(spec, Mapping) or "name" not in spec:
         raise UserError(f"{what}: expected a name, or a mapping with 'name' and its keywords, not {spec!r}")
     keywords = {key: value for key, value in spec.items() if key != "name"}
-    if not isinstance(spec["name"], str) or spec["name"] not in choices:
-        raise unknown(what, spec["name"], choices)
-    target = resolve(choices[spec["name"]])
+    target = find(what, choices, spec["name"])
     where = f"{what} {spec['name']!r}"
     accepted = _parameters(target)
     if not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):

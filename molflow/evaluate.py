@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from molflow.batch import Batch
-from molflow.build import UserError, build, unknown
+from molflow.build import UserError, build, find, unknown
 from molflow.data.store import Store
 from molflow.metrics import MEASUREMENTS, PROTOCOLS
 from molflow.metrics.conformers import THRESHOLDS
@@ -25,6 +25,7 @@ from molflow.metrics.rows import Spool
 from molflow.metrics.shard import Block, Plan, Shard, protocol, score_block
 from molflow.metrics.source import Source
 from molflow.metrics.subset import Subset
+from molflow.plugins import installed
 from molflow.workers import Failure, map_killable
 
 if TYPE_CHECKING:
@@ -77,8 +78,7 @@ def score(
     """
     protocols = [protocols] if isinstance(protocols, str) else protocols
     for name in protocols or ():
-        if name not in PROTOCOLS:
-            raise unknown("protocol", name, PROTOCOLS)
+        find("protocol", PROTOCOLS, name)
     for option, value, least in (("workers", workers, 0), ("subset", subset, 1), ("timeout", timeout, 1e-3)):
         if value < least:
             raise UserError(f"{option} must be at least {least:g}, not {value}")
@@ -133,10 +133,10 @@ def measurement_of(name: str, **keywords: Any) -> Measurement:
 def _measurements(tier: str | Sequence[str]) -> list[Measurement]:
     tiers = [tier] if isinstance(tier, str) else list(tier)
     for name in tiers:
-        if name not in TIERS:
-            raise unknown("tier", name, TIERS)
+        if name not in TIERS and name not in installed("measurement"):
+            raise unknown("tier", name, [*TIERS, *installed("measurement")])
     wanted = tiers if "protocols" in tiers else ["fast", *tiers]
-    return [measurement_of(name) for entry in dict.fromkeys(wanted) for name in TIERS[entry]]
+    return [measurement_of(name) for entry in dict.fromkeys(wanted) for name in TIERS.get(entry, (entry,))]
 
 
 def _run(

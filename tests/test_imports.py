@@ -14,10 +14,11 @@ import molflow
 
 PACKAGE = Path(molflow.__file__).parent
 LEVELS = (
-    ("atomic", "batch", "geometry", "build", "device", "rng", "workers", "chem"),
+    ("atomic", "batch", "geometry", "build", "plugins", "device", "rng", "workers", "chem"),
     ("data", "priors", "couplings", "paths", "networks", "solvers", "metrics", "times"),
     ("objective", "flow", "generate", "evaluate", "config", "experiment"),
     ("training", "checkpoint", "run", "jobs"),
+    ("viewer",),
     ("cli", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from molflow.build import UserError, resolve, unknown
+from molflow.build import UserError, find
 from molflow.data import TOYS
 from molflow.data.sizes import Sizes
 from molflow.data.store import Store, StoreWriter
@@ -60,13 +60,12 @@ def make_toy(
     With ``points=1`` a cloud is one draw from the shape, which a model then learns as a density in the plane. With
     more, a cloud is that many draws (``"20-40"``: of each such size), and a model learns to make whole shapes.
     """
-    if name not in TOYS:
-        raise unknown("toy", name, TOYS)
+    generator = find("toy", TOYS, name)
     if n < 1:
         raise UserError(f"n: expected at least one cloud, not {n}")
     rng = numpy_generator(seed)
     sizes = Sizes.of([1]).asked(points).sample(n, rng)
-    positions = resolve(TOYS[name])(rng, int(sizes.sum()))
+    positions = generator(rng, int(sizes.sum()))
     return _write(path, positions, sizes, f"toy {name}, points {points}, seed {seed}", seed, overwrite)
 
 

@@ -6,14 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from molflow.build import UserError
 from molflow.metrics.inventory import Inventory
 from molflow.metrics.molecules import Molecules
 from molflow.workers import Failure, map_killable
-
-Tier = Literal["fast", "forcefield", "xtb", "posebusters", "fcd", "conformers"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Measurement(ABC):
     """Figures of a sample."""
 
     name: ClassVar[str]
-    tier: ClassVar[Tier]
+    tier: ClassVar[str]  # that asks for it: fast, forcefield, ...; its own name where a package brings it
     section: ClassVar[str]  # of the report
     needs: ClassVar[tuple[str, ...]] = ("bonds", "coordinates")
     wants_reference: ClassVar[bool] = False

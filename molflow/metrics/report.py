@@ -58,16 +58,16 @@ class Report:
     @property
     def protocols(self) -> dict[str, Scored]:
         """What each protocol found; of those that do not apply only the asked ones, or all if none applies."""
-        found = {name: self._scored(protocol(name)) for name in self.shard.tallies}
+        found = {name: self._scored(name, protocol(name)) for name in self.shard.tallies}
         shown = {name: scored for name, scored in found.items() if name in self.asked or not scored.inapplicable}
         return shown or found
 
-    def _scored(self, judge: Protocol) -> Scored:
+    def _scored(self, name: str, judge: Protocol) -> Scored:
         why = judge.inapplicable(self.shard.inventory)
         if why:
             return Scored({}, {}, why)
-        tally = self.shard.tallies[judge.name]
-        rates = judge.rates(tally, self.training.get(judge.name, NO_REFERENCE))
+        tally = self.shard.tallies[name]
+        rates = judge.rates(tally, self.training.get(name, NO_REFERENCE))
         return Scored(rates, dict(tally.failures.most_common()))
 
     def __getitem__(self, name: str) -> Scored:

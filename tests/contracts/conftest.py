@@ -13,6 +13,32 @@ import torch
 
 from molflow.batch import PAIR_FIELDS, Batch, mirror
 from molflow.build import UserError, build
+from molflow.couplings import COUPLINGS
+from molflow.data import TOYS
+from molflow.metrics import MEASUREMENTS, METRICS, PROTOCOLS
+from molflow.networks import NETWORKS
+from molflow.paths import PATHS
+from molflow.plugins import installed
+from molflow.priors import PRIORS
+from molflow.solvers import SOLVERS
+from molflow.times import TIMES
+
+FAMILIES = {
+    "path": PATHS,
+    "coupling": COUPLINGS,
+    "prior": PRIORS,
+    "network": NETWORKS,
+    "solver": SOLVERS,
+    "times": TIMES,
+    "protocol": PROTOCOLS,
+    "measurement": MEASUREMENTS,
+    "toy": TOYS,
+}
+for what, choices in FAMILIES.items():  # before the suites read them: what installed packages bring is tested as well
+    brought = {name: point.value for name, (point, *_) in installed(what).items() if name not in choices}
+    choices.update(brought)
+    if choices is PROTOCOLS or choices is MEASUREMENTS:
+        METRICS.update(brought)
 
 STATES = {"atom": 6, "charge": 3, "bond": 5}  # atom and bond have a hidden state besides their classes
 CLASSES = {"atom": 5, "charge": 3, "bond": 4}
