@@ -46,6 +46,7 @@ class LossConfig:
 class TrainConfig:
     epochs: float = 10.0
     steps: int | None = None  # instead of epochs
+    optimizer: Literal["adamw", "muon"] = "adamw"  # muon: orthogonal steps for matrices of layers, else adamw
     lr: float = 5e-3
     warmup: float = 0.04  # share of the run
     decay: Literal["linear", "cosine"] = "linear"

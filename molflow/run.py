@@ -18,7 +18,7 @@ from molflow.checkpoint import CONFIG, WEIGHTS, write_atomically
 from molflow.config import Config, dump_config, read_config
 
 FREE_ON_RESUME = {"train", "sample", "data"}  # what may differ from the run's first part; the rest makes another run
-FIXED_IN_TRAIN = ("lr", "warmup", "decay", "beta2", "weight_decay", "clip", "ema", "precision", "devices")
+FIXED_IN_TRAIN = ("optimizer", "lr", "warmup", "decay", "beta2", "weight_decay", "clip", "ema", "precision", "devices")
 FIXED_IN_DATA = ("pairs", "fields", "centred")
 
 

@@ -20,6 +20,7 @@ from molflow.data.store import Store
 from molflow.device import fast_matmul
 from molflow.experiment import Facts, make_model, make_objective
 from molflow.rng import Rng, seed_of
+from molflow.training.optimizers import make_optimizer
 
 TRAIN, VALIDATE, SAMPLE = 1, 2, 3  # streams of random numbers that never meet
 VERSION = 1  # of the state that a checkpoint holds
@@ -100,10 +101,7 @@ class Training(LightningModule):
     # -- one step
 
     def configure_optimizers(self):
-        train = self.config.train
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=train.lr, betas=(0.9, train.beta2), weight_decay=train.weight_decay
-        )
+        optimizer = make_optimizer(self.network, self.config.train)
         if self.optimizer_state is not None:
             optimizer.load_state_dict(self.optimizer_state)
             self.optimizer_state = None
