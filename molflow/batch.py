@@ -132,9 +132,11 @@ class Batch:
         values = {name: f(getattr(self, name)) for name in ("mask", *self.fields)}
         return self.replace(**values, props={name: f(value) for name, value in self.props.items()})
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Batch:
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None, non_blocking: bool = False
+    ) -> Batch:
         """On another device; ``dtype`` applies to floating-point values alone."""
-        return self._map(lambda x: x.to(device=device, dtype=dtype if x.is_floating_point() else None))
+        return self._map(lambda x: x.to(device, dtype if x.is_floating_point() else None, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
         return self._map(lambda x: x.pin_memory())

@@ -13,6 +13,8 @@ from molflow.batch import FIELDS
 from molflow.build import UserError, from_mapping, unknown
 from molflow.generate import Sampling
 
+EPOCHS = 10.0  # of a run that is told no length
+LENGTHS = ("epochs", "steps", "minutes")
 Component = str | dict[str, Any]  # a name, or {name: ..., keyword: ...}
 
 
@@ -44,8 +46,9 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    epochs: float = 10.0
+    epochs: float | None = None  # the length of a run: 10 epochs, unless one of these says another
     steps: int | None = None  # instead of epochs
+    minutes: float | None = None  # of the clock, validation and sampling included; instead of both
     optimizer: Literal["adamw", "muon"] = "adamw"  # muon: orthogonal steps for matrices of layers, else adamw
     lr: float = 5e-3
     warmup: float = 0.04  # share of the run
@@ -55,6 +58,7 @@ class TrainConfig:
     clip: float = 1.0  # norm of the gradient
     ema: float = 0.999
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on CUDA devices that have it
+    compile: Literal["none", "layers", "graphs"] = "none"  # torch.compile; graphs: of the whole network, as CUDA graphs
     device: str = "auto"
     devices: int = 1  # processes of data-parallel training
     validate: int = 10  # times a run
@@ -62,13 +66,19 @@ class TrainConfig:
     logger: Literal["csv", "tensorboard", "wandb", "mlflow"] = "csv"  # besides metrics.csv, which is always written
 
     def __post_init__(self):
-        for name in ("epochs", "steps", "lr", "clip"):
+        for name in ("epochs", "steps", "minutes", "lr", "clip"):
             value = getattr(self, name)
             _require(f"train.{name}", value, value is None or 0 < value < float("inf"), "above 0")
         for name in ("warmup", "beta2", "ema"):
             _require(f"train.{name}", getattr(self, name), 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         for name, least in (("weight_decay", 0), ("devices", 1), ("validate", 1), ("samples", 0)):
             _require(f"train.{name}", getattr(self, name), getattr(self, name) >= least, f"at least {least}")
+        for name in ("steps", "epochs"):
+            if self.minutes is not None and getattr(self, name) is not None:
+                raise UserError(
+                    f"train.minutes={self.minutes:g} and train.{name}={getattr(self, name):g}: a run has one length; "
+                    f"drop train.{name} to train by the clock, or train.minutes (minutes: null) to count {name}"
+                )
 
 
 @dataclass(frozen=True)
@@ -112,8 +122,14 @@ def read_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         raise UserError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected keys and values")
-    for key, value in (overrides or {}).items():
+    overrides = overrides or {}
+    for key, value in overrides.items():
         set_key(values, key, value)
+    train = values.get("train")
+    if isinstance(train, dict):  # a length given beside the file replaces the file's
+        given = {name for name in LENGTHS if f"train.{name}" in overrides and train.get(name) is not None}
+        for name in set(LENGTHS) - given if given else ():
+            train.pop(name, None)
     return parse_config(values, str(path))
 
 

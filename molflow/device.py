@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from molflow.build import UserError, unknown
 
@@ -48,3 +51,45 @@ def fast_matmul() -> Iterator[None]:
         yield
     finally:
         settings.fp32_precision = before
+
+
+def wait_for(device: torch.device) -> None:
+    """Until all work given to it is done; a CPU has done it already."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+class Leash:
+    """Lets the host run a few steps ahead of a device and no further: neither waits idly, and times stay meaningful."""
+
+    def __init__(self, device: torch.device, steps: int = 2):
+        self.device, self.steps = device, steps
+        self._events: deque[torch.cuda.Event] = deque()
+
+    def step(self) -> None:
+        """A step has been given to the device."""
+        if self.device.type != "cuda":
+            return
+        event = torch.cuda.Event()
+        event.record()
+        self._events.append(event)
+        if len(self._events) > self.steps:
+            self._events.popleft().synchronize()
+
+
+def saved_bytes(forward: Callable[[], Any], weights: Iterable[Tensor] = ()) -> int:
+    """Bytes that a forward pass keeps for its backward pass, each piece of memory once, without the weights."""
+    known = {weight.untyped_storage().data_ptr() for weight in weights}
+    kept = {}
+
+    def keep(value: Tensor) -> Tensor:
+        memory = value.untyped_storage()
+        kept[memory.data_ptr()] = memory  # held, so that no later tensor gets the same address
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+        out = forward()
+    del out
+    return sum(memory.nbytes() for place, memory in kept.items() if place not in known)

@@ -128,11 +128,11 @@ def test_a_killed_run_ends_bit_equal_to_one_that_was_not(config, whole, tmp_path
     assert not list(out.glob(".last.ckpt*"))
 
 
-def _parts(config):
+def _parts(config, overrides=None):
     from molflow.config import read_config
     from molflow.data.store import Store
 
-    read = read_config(config)
+    read = read_config(config, overrides)
     return read, Store(read.data.path)
 
 
@@ -289,3 +289,12 @@ def test_overwrite_replaces_the_run_and_keeps_what_is_not_its_own(config, whole,
     assert (out / "molecules.sdf").read_text() == "sampled yesterday"
     assert json.loads((out / "config.json").read_text())["provenance"]["steps"] == 1
     assert len(figures(out)) == 2
+
+
+def test_training_times_that_learn_go_on_from_what_they_learnt(config, tmp_path):
+    assert train(config, tmp_path / "run", "times=importance", "train.steps=2", "train.validate=1") == 0
+    state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+    assert state["times"]["counts"].sum() > 0
+    module = Training(*_parts(config, {"times": "importance"}))
+    module.restore(state)
+    assert all(torch.equal(value, state["times"][name]) for name, value in module.objective.times.state().items())

@@ -16,7 +16,7 @@ from molflow.objective import Objective
 from molflow.rng import Rng
 from molflow.training import Training, dry_run, fit, rehearsal
 from molflow.training.judge import sample_scores, validation_losses
-from molflow.training.module import learning_rate
+from molflow.training.length import Length, learning_rate
 
 NETWORK = {"name": "dense", "width": 16, "pair_width": 8, "vectors": 2, "heads": 2, "layers": 2}
 
@@ -76,7 +76,9 @@ def weights_of(network):
 )
 def test_the_learning_rate_warms_up_and_decays(decay, step, share):
     train = TrainConfig(lr=0.2, warmup=0.1, decay=decay)
-    assert learning_rate(step, 100, train) == pytest.approx(0.2 * share)
+    length = Length(100)
+    each = length.share(step + 1) - length.share(step)
+    assert learning_rate(length.share(step), each, train) == pytest.approx(0.2 * share)
 
 
 def test_the_average_has_a_short_memory_at_first(training):
@@ -109,7 +111,7 @@ def spoilt(monkeypatch):
     honest = Objective.total
 
     def total(self, losses):
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and all(loss.ndim == 0 for loss in losses.values()):  # what a step descends
             calls.append(None)
             if len(calls) in steps:
                 return honest(self, losses) * float("nan")

@@ -13,6 +13,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     dry_run: bool = False,
+    profile: bool = False,
     print_config: bool = False,
 ) -> int:
     """Train a flow as a configuration file says, into a run folder.
@@ -27,12 +28,13 @@ def train(
         resume: continue the run in --out from its last checkpoint, bit by bit as if it had not stopped
         overwrite: replace a run folder that exists
         dry_run: build everything, take one step, print sizes, memory and the expected time, write nothing
+        profile: take a few steps, print where their time goes, the memory they keep and the rate, write nothing
         print_config: print the configuration as resolved, and stop
 
     Examples:
         molflow train configs/small.yaml --dry-run
-        molflow train configs/qm9.yaml data.path=qm9.safetensors train.epochs=50 --out runs/a
-        molflow train configs/qm9.yaml data.path=qm9.safetensors train.epochs=50 --out runs/a --resume
+        molflow train configs/qm9_cpu.yaml data.path=qm9.safetensors --out runs/a
+        molflow train configs/qm9_cpu.yaml data.path=qm9.safetensors --out runs/a --resume
     """
     from pathlib import Path
 
@@ -42,17 +44,19 @@ def train(
     if print_config:
         print(dump_config(resolved), end="")
         return 0
-    from molflow.training import Interrupted, fit
-    from molflow.training import dry_run as rehearse
+    from molflow import training
 
     if dry_run:
-        for name, value in rehearse(resolved).items():
+        for name, value in training.dry_run(resolved).items():
             print(f"{name:>15}  {value}")
+        return 0
+    if profile:
+        print(training.profile(resolved))
         return 0
     folder = out or f"runs/{Path(config).stem}"
     try:
-        fit(resolved, folder, resume=resume, overwrite=overwrite, progress=sys.stderr.isatty())
-    except Interrupted as stop:
+        training.fit(resolved, folder, resume=resume, overwrite=overwrite, progress=sys.stderr.isatty())
+    except training.Interrupted as stop:
         print(stop, file=sys.stderr)
         return stop.code
     file = "molecules.sdf" if "atom" in resolved.data.fields else "points.npz"

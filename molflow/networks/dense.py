@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu, softmax
+from torch.utils.checkpoint import checkpoint
 
 from molflow.batch import PAIR_FIELDS, Batch
 from molflow.build import UserError
@@ -22,6 +23,7 @@ class Dense(Network):
     """State: atom scalars h [B, N, C] and vectors v [B, N, K, D], pair features e [B, N, N, P], positions x [B, N, D].
 
     The refined x is the endpoint of the coordinates; heads read atoms' labels from h, pairs' from e and |x_i - x_j|.
+    ``recompute`` keeps only what passes between layers for the backward pass, which computes the rest once more.
     """
 
     def __init__(
@@ -33,12 +35,13 @@ class Dense(Network):
         heads: int = 8,
         layers: int = 8,
         radial: int = 16,
+        recompute: bool = False,
     ):
         super().__init__()
         if min(width, pair_width, vectors, heads, layers, radial) < 1 or width % heads:
             raise UserError(f"network 'dense': its numbers are at least 1, and heads ({heads}) divide width ({width})")
         self.atom_inputs, self.pair_inputs = LabelInputs(fields, pairs=False), LabelInputs(fields, pairs=True)
-        self.vectors = vectors
+        self.vectors, self.recompute = vectors, recompute
         self.radial = Radial(radial)
         self.embed_atoms = nn.Linear(self.atom_inputs.width + TIME_FEATURES + 1, width)
         self.embed_pairs = nn.Linear(self.pair_inputs.width + 2 * radial + 1, pair_width)
@@ -69,7 +72,11 @@ class Dense(Network):
         away = d.new_zeros(mask.shape).masked_fill(~mask, -1e9)[:, None, None]  # no attention to padding, [B, 1, 1, N]
         start = pos
         for layer in self.layers:
-            h, v, e, pos = layer(h, v, e, pos, time, weight, away, self.radial)
+            state = h, v, e, pos, time, weight, away, self.radial
+            if self.recompute and torch.is_grad_enabled():
+                h, v, e, pos = checkpoint(layer, *state, use_reentrant=False, preserve_rng_state=False)
+            else:
+                h, v, e, pos = layer(*state)
         moved = (pos - start) * mask.unsqueeze(-1)
         out = {"pos": start + moved - moved.sum(1, keepdim=True) / sizes.clamp(min=1).unsqueeze(-1)}
 

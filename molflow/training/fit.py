@@ -22,15 +22,16 @@ from molflow.data.store import Store
 from molflow.device import pick_device
 from molflow.run import Run
 from molflow.training.journal import Journal
+from molflow.training.length import Length
 from molflow.training.module import VERSION, Training
 
 
 class Interrupted(UserError):
     """A run that was asked to stop; what it had is saved."""
 
-    def __init__(self, number: signal.Signals, step: int, total: int, folder: Path):
+    def __init__(self, number: signal.Signals, step: int, length: Length, folder: Path):
         super().__init__(
-            f"stopped by {number.name} after step {step} of {total}; all is saved in {folder}, "
+            f"stopped by {number.name} after step {step} of {length}; all is saved in {folder}, "
             "and the same command with --resume goes on"
         )
         self.code = 128 + number  # as a shell counts processes that a signal ended
@@ -67,9 +68,8 @@ def fit(config: Config, out: str | Path, resume: bool = False, overwrite: bool =
         torch.distributed.destroy_process_group()
     if not first:
         raise SystemExit(0)
-    total = training.total_steps(trainer.world_size)
-    if journal.stop and training.steps_done < total:
-        raise Interrupted(journal.stop, training.steps_done, total, run.folder)
+    if journal.stop and training.steps_done < training.length.total:
+        raise Interrupted(journal.stop, training.steps_done, training.length, run.folder)
     return run
 
 

@@ -7,7 +7,8 @@ import torch
 from molflow.data.loader import Loader
 from molflow.device import fast_matmul
 from molflow.rng import Rng, numpy_generator, seed_of
-from molflow.training.module import SAMPLE, VALIDATE, Training
+from molflow.training.module import Training
+from molflow.training.stream import SAMPLE, VALIDATE
 
 MOST = 2000  # validation molecules
 
@@ -15,8 +16,9 @@ MOST = 2000  # validation molecules
 def columns(training: Training) -> list[str]:
     """The columns of metrics.csv."""
     losses = ["loss", *(f"loss_{name}" for name in training.model.path.paths)]
+    planned = ["steps_planned"] if training.config.train.minutes else []
     return [
-        *("step", "molecules", "seconds", "molecules_per_second", "lr"),
+        *("step", "molecules", "seconds", *planned, "molecules_per_second", "lr"),
         *losses,
         *(f"val_{name}" for name in losses),
         *("edm_molecule_stable", "strict_valid"),

@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from lightning import LightningModule
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
 
 from molflow.batch import Batch
-from molflow.build import UserError
-from molflow.config import Config, TrainConfig
+from molflow.config import EPOCHS, Config
 from molflow.data.loader import Loader
 from molflow.data.store import Store
-from molflow.device import fast_matmul
+from molflow.device import Leash, fast_matmul
 from molflow.experiment import Facts, make_model, make_objective
 from molflow.rng import Rng, seed_of
+from molflow.training.compiling import Compiled, common_shapes
+from molflow.training.length import Length, Minutes, learning_rate
 from molflow.training.optimizers import make_optimizer
+from molflow.training.skips import Skips
+from molflow.training.stream import TRAIN, Item, Pairing, Streams, data_loader, with_noise
 
-TRAIN, VALIDATE, SAMPLE = 1, 2, 3  # streams of random numbers that never meet
 VERSION = 1  # of the state that a checkpoint holds
-
-
-def learning_rate(step: int, steps: int, train: TrainConfig) -> float:
-    """A linear warm-up to ``lr``, then to zero: linearly, or along a cosine."""
-    warmup = max(1, round(train.warmup * steps))
-    if step < warmup:
-        return train.lr * (step + 1) / warmup
-    left = (steps - step) / max(1, steps - warmup)
-    return train.lr * (left if train.decay == "linear" else (1 - math.cos(math.pi * left)) / 2)
 
 
 class Training(LightningModule):
@@ -50,14 +42,18 @@ class Training(LightningModule):
         self.objective.coupling.prepare(store.prop_names, store.meta)
         self.network = self.model.network
         self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self.batches = len(self.loader().plan)  # of an epoch
-        self.steps_done = self.molecules = self.skipped = 0
+        plan = self.loader().plan
+        self.batches = len(plan)  # of an epoch
+        how = config.train.compile
+        self.compiled = Compiled(self.network, how, common_shapes(plan) if how != "none" else [])
+        self.length: Length = Minutes(config.train.minutes) if config.train.minutes else Length(self.total_steps())
+        self.steps_done = self.molecules = 0
+        self.skips = Skips()
         self.seconds = 0.0
         self.best = math.inf  # validation loss
         self.lr = 0.0
         self.last_losses: dict[str, Tensor] = {}
         self.optimizer_state: dict[str, Any] | None = None
-        self._skipped_in_a_row = 0
 
     # -- data
 
@@ -80,42 +76,57 @@ class Training(LightningModule):
         return [*flowing, "charge"] if "atom" in flowing and "charge" in self.store.fields else flowing
 
     def total_steps(self, world: int = 1) -> int:
+        """Of a run whose length is told in steps or epochs."""
         train = self.config.train
-        return train.steps or max(1, round(train.epochs * self.batches / world))
+        return train.steps or max(1, round((train.epochs or EPOCHS) * self.batches / world))
+
+    def setup(self, stage: str) -> None:
+        if not self.config.train.minutes:  # only now is it known how many processes share an epoch
+            self.length = Length(self.total_steps(self.trainer.world_size))
+        self.leash = Leash(self.device)
+
+    def streams(self) -> Streams:
+        return Streams(self.config.seed, self.global_rank, self.trainer.world_size)
 
     def train_dataloader(self):
-        world = self.trainer.world_size
-        steps = _Steps(self.loader(self.global_rank, world, self.steps_done), self.total_steps(world))
-        workers = self.config.data.workers
-        return DataLoader(
-            steps,
-            batch_size=None,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            worker_init_fn=_leave_signals_to_the_parent,
-        )
+        loader = self.loader(self.global_rank, self.trainer.world_size, self.steps_done)
+        done = self.steps_done >= self.length.total
+        total = self.length.total if done or not self.config.train.minutes else None
+        pairing = Pairing(self.objective, self.model.vocabulary, self.streams())
+        return data_loader(loader, total, pairing, self.config.data.workers, pin=self.stays_on_device)
 
-    def transfer_batch_to_device(self, batch: tuple[int, Batch], device: torch.device, dataloader_idx: int):
-        return batch[0], batch[1].to(device)
+    def transfer_batch_to_device(self, batch: Item, device: torch.device, dataloader_idx: int) -> Item:
+        return batch.to(device)
 
     # -- one step
 
     def configure_optimizers(self):
-        optimizer = make_optimizer(self.network, self.config.train)
+        optimizer = make_optimizer(self.network, self.config.train, fused=self.stays_on_device)
         if self.optimizer_state is not None:
+            for group in self.optimizer_state["param_groups"]:
+                group["fused"] = self.stays_on_device  # a run may go on with another device
             optimizer.load_state_dict(self.optimizer_state)
             self.optimizer_state = None
         return optimizer
 
-    def losses(self, network: Callable[..., dict[str, Tensor]], batch: Batch, rng: Rng) -> dict[str, Tensor]:
-        """The loss of each field; with bf16, the network alone computes in it."""
+    @property
+    def stays_on_device(self) -> bool:
+        """Whether a step runs through without the host asking the device for a result."""
+        return self.device.type == "cuda"
+
+    def losses(
+        self, network: Callable[..., dict[str, Tensor]], batch: Batch, rng: Rng, noise: Item | None = None
+    ) -> dict[str, Tensor]:
+        """The loss of each field; with bf16, the network alone computes in it. ``noise``: a batch made ready before."""
 
         def read(x: Batch, t: Tensor, *, hint=None) -> dict[str, Tensor]:
             # a context each call: weights cast under no_grad, for the hint, must not serve the pass that learns
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.uses_bf16()):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.uses_bf16()), self.compiled(x):
                 pred = network(x, t, hint=hint)
             return {name: value.to(x.pos.dtype) for name, value in pred.items()}
 
+        if noise is not None:
+            return with_noise(self.objective, noise)(read, batch, rng)
         return self.objective(read, self.model.vocabulary.encode(batch), rng)
 
     def uses_bf16(self) -> bool:
@@ -123,54 +134,72 @@ class Training(LightningModule):
         return wanted == "bf16" or (wanted == "auto" and self.device.type == "cuda" and torch.cuda.is_bf16_supported())
 
     def descend(
-        self, optimizer: Any, batch: Batch, rng: Rng, backward: Callable[[Tensor], Any] = Tensor.backward
-    ) -> tuple[dict[str, Tensor], bool]:
+        self,
+        optimizer: Any,
+        batch: Batch,
+        rng: Rng,
+        backward: Callable[[Tensor], Any] = Tensor.backward,
+        noise: Item | None = None,
+    ) -> tuple[dict[str, Tensor], Tensor]:
         """One step of the optimiser, unless the gradient is not finite; the losses, and whether it was taken."""
         with fast_matmul():
-            losses = self.losses(self.network, batch, rng)
+            losses = self.losses(self.network, batch, rng, noise)
             total = self.objective.total(losses)
             optimizer.zero_grad()
             backward(total)
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.train.clip)
-        finite = bool(norm.isfinite())
-        if finite:
-            optimizer.step()
+        finite = self.take(optimizer)
         shown = {"loss": total, **{f"loss_{name}": loss for name, loss in losses.items()}}
         return {name: value.detach() for name, value in shown.items()}, finite
 
-    def training_step(self, batch: tuple[int, Batch], index: int) -> None:
-        step, molecules = batch
-        world = self.trainer.world_size
-        ids = torch.arange(len(molecules), device=self.device) * world + self.global_rank
+    def take(self, optimizer: Any) -> Tensor:
+        """The optimiser's step where the gradient is finite, and whether it is.
+
+        A fused optimiser is told on its device, so that nobody waits for the answer.
+        """
+        finite = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.train.clip).isfinite()
+        kernel = getattr(optimizer, "optimizer", optimizer)  # within Lightning's wrapper
+        if all(group.get("fused") for group in kernel.param_groups):
+            kernel.found_inf = (~finite).float()
+            optimizer.step()
+        elif finite:
+            optimizer.step()
+        return finite
+
+    def training_step(self, batch: Item, index: int) -> None:
+        step, molecules = batch.step, batch.molecules
         optimizer: Any = self.optimizers()
-        self.lr = learning_rate(step, self.total_steps(world), self.config.train)
+        done = self.length.share(step)
+        self.lr = learning_rate(done, self.length.share(step + 1) - done, self.config.train)
         for group in optimizer.param_groups:
             group["lr"] = self.lr
-        rng = Rng(seed_of(self.config.seed, TRAIN, step), ids)
-        self.last_losses, finite = self.descend(optimizer, molecules, rng, self.manual_backward)
+        self.compiled.next_step()
+        streams = self.streams()
+        rng = streams.at(step, len(molecules), self.device)
+        ready = None if batch.noise is None else batch
+        self.last_losses, finite = self.descend(optimizer, molecules, rng, self.manual_backward, ready)
         self.steps_done = step + 1
-        self.molecules += len(molecules) * world
-        if finite:
-            self._skipped_in_a_row = 0
-            self.update_average(step)
-        else:
-            self.skip(step)
+        self.molecules += len(molecules) * streams.world
+        self.update_average(step, finite)
+        self.skips.note(step, finite)
+        self.leash.step()
 
-    def update_average(self, step: int) -> None:
-        """avg <- avg + (1 - d) (weights - avg), with a short memory at first."""
+    def update_average(self, step: int, taken: Tensor | None = None) -> None:
+        """avg <- avg + (1 - d) (weights - avg), with a short memory at first, where the step was taken."""
         decay = min(self.config.train.ema, (1 + step) / (10 + step))
+        average, weights = list(self.average.parameters()), list(self.network.parameters())
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
+            if taken is None or not self.stays_on_device:
+                if taken is None or taken:
+                    torch._foreach_lerp_(average, weights, 1 - decay)
+                return
+            change = torch._foreach_sub(weights, average)
+            torch._foreach_mul_(change, taken * (1 - decay))
+            torch._foreach_add_(average, change)
 
-    def skip(self, step: int) -> None:
-        self.skipped += 1
-        self._skipped_in_a_row += 1
-        self.print(f"step {step + 1}: the loss or its gradient is not finite; this batch is skipped")
-        if self._skipped_in_a_row >= 3:
-            raise UserError(
-                f"three batches in a row without a finite gradient, the last at step {step + 1}; the last good "
-                "checkpoint is kept. Lower train.lr or raise train.warmup and start another run"
-            )
+    def report_skips(self) -> None:
+        """Tell of the steps that were not taken since the last time; this waits for the device."""
+        for step in self.skips.read():
+            self.print(f"step {step + 1}: the loss or its gradient is not finite; this batch is skipped")
 
     # -- what a checkpoint holds: tensors and numbers alone
 
@@ -183,10 +212,11 @@ class Training(LightningModule):
             "optimizer": optimizer.optimizer.state_dict(),
             "steps": self.steps_done,
             "molecules": self.molecules,
-            "skipped": self.skipped,
+            "skipped": self.skips.count,
             "seconds": self.seconds,
             "best": self.best,
             "times": self.objective.times.state(),
+            "length": self.length.state() if isinstance(self.length, Minutes) else None,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -194,29 +224,8 @@ class Training(LightningModule):
         self.average.load_state_dict(state["average"])
         self.optimizer_state = state["optimizer"]
         self.steps_done, self.molecules = state["steps"], state["molecules"]
-        self.skipped, self.seconds, self.best = state["skipped"], state["seconds"], state["best"]
         self.objective.times.restore(state.get("times", {}))  # none in a run of an earlier version
-
-
-class _Steps(IterableDataset):
-    """The loader's batches from its step on, up to the last of the run."""
-
-    def __init__(self, loader: Loader, total: int):
-        self.loader, self.total = loader, total
-
-    def __iter__(self) -> Iterator[tuple[int, Batch]]:
-        for step, batch in self.loader:
-            if step >= self.total:
-                return
-            yield step, batch
-
-    def __len__(self) -> int:
-        return max(0, self.total - self.loader.start_step)
-
-
-def _leave_signals_to_the_parent(worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal; those that make batches end when training has ended."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self.skips.count, self.seconds, self.best = state["skipped"], state["seconds"], state["best"]
+        if self.config.train.minutes:
+            kept = state.get("length")  # none in a run of so many steps, or of an earlier version
+            self.length = Minutes.resumed(kept, self.config.train.minutes, self.steps_done, self.seconds)

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from molflow.batch import Batch
 from molflow.config import Config
 from molflow.data.store import Store
-from molflow.device import pick_device
+from molflow.device import pick_device, saved_bytes, wait_for
 from molflow.rng import Rng
 from molflow.training.module import Training
 
@@ -40,7 +39,11 @@ def dry_run(config: Config) -> dict[str, Any]:
         seconds.append(_seconds(training, optimizer, batch_at(place)))
         if time.perf_counter() - started > _PATIENCE:
             break
-    steps, each = training.total_steps(config.train.devices), float(np.mean(seconds))
+    each, minutes = float(np.mean(seconds)), config.train.minutes
+    steps = round(60 * minutes / each) if minutes else training.total_steps(config.train.devices)
+    time_of_all = f"{_spell(steps * each)} at {each * 1e3:.0f} ms a step, besides validation"
+    if minutes:
+        time_of_all = f"{minutes:g} minutes, validation included, at {each * 1e3:.0f} ms a step"
     parameters = sum(p.numel() for p in training.network.parameters())
     return {
         "molecules": f"{len(loader.index):,} to train on, {len(store.indices('val')):,} to validate",
@@ -51,7 +54,7 @@ def dry_run(config: Config) -> dict[str, Any]:
         "memory": f"{memory / 2**20:.0f} MiB saved for the backward pass of the dearest batch",
         "loss": f"{loss:.4g} before training",
         "steps": f"{steps:,} ({steps * config.train.devices / training.batches:.3g} epochs)",
-        "expected time": f"{_spell(steps * each)} at {each * 1e3:.0f} ms a step, besides validation",
+        "expected time": time_of_all,
     }
 
 
@@ -61,15 +64,15 @@ def _rng(training: Training, batch: Batch) -> Rng:
 
 def _memory(training: Training, optimizer: torch.optim.Optimizer, batch: Batch) -> tuple[int, float]:
     """Bytes that a step keeps for its backward pass, and its loss. The step also warms memory and threads up."""
-    saved: dict[int, int] = {}
+    losses: dict[str, torch.Tensor] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
-        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
+    def forward() -> torch.Tensor:
+        losses.update(training.losses(training.network, batch, _rng(training, batch)))
+        return training.objective.total(losses)
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        losses, _ = training.descend(optimizer, batch, _rng(training, batch))
-    return sum(saved.values()), float(losses["loss"])
+    memory = saved_bytes(forward, training.network.parameters())
+    loss, _ = training.descend(optimizer, batch, _rng(training, batch))
+    return memory, float(loss["loss"])
 
 
 def _seconds(training: Training, optimizer: torch.optim.Optimizer, batch: Batch) -> float:
@@ -79,19 +82,14 @@ def _seconds(training: Training, optimizer: torch.optim.Optimizer, batch: Batch)
         for hint, weight in ((0.0, 1 - share), (1.0, share)):
             training.objective.hint = hint
             if weight:
-                _wait(training.device)
+                wait_for(training.device)
                 started = time.perf_counter()
                 training.descend(optimizer, batch, _rng(training, batch))
-                _wait(training.device)
+                wait_for(training.device)
                 mean += weight * (time.perf_counter() - started)
     finally:
         training.objective.hint = share
     return mean
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _spell(seconds: float) -> str:
