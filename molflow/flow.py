@@ -18,7 +18,8 @@ class Flow:
     """u_t(x) = E[dx_t/dt | x_t = x], from the endpoint that the network predicts.
 
     One object a run: it hands each prediction to the next evaluation (self-conditioning, Chen et al. 2023) and counts
-    the evaluations. A ``temperature`` below 1 sharpens the predicted laws of labels, p^(1/T).
+    the evaluations. A ``temperature`` below 1 sharpens the predicted laws of labels, p^(1/T); a ``haste`` above 1 lets
+    labels jump more often than their path does, so that they are settled while coordinates still move.
     """
 
     def __init__(
@@ -27,8 +28,10 @@ class Flow:
         path: Joint,
         prior: Product | None = None,
         temperature: float = 1.0,
+        haste: float = 1.0,
     ):
-        self.network, self.path, self.prior, self.temperature = network, path, prior, temperature
+        self.network, self.path, self.prior = network, path, prior
+        self.temperature, self.haste = temperature, haste
         self.hint: dict[str, Tensor] | None = None
         self.evaluations = 0
 
@@ -45,24 +48,28 @@ class Flow:
     def sharpen(self, p: Tensor) -> Tensor:
         return (p.clamp(min=1e-20).log() / self.temperature).softmax(-1)
 
-    def velocity(self, x: Batch, t: float) -> dict[str, Tensor]:
-        """dx/dt, and the rates of the labels."""
-        return self.path.velocity(self.endpoint(x, t), x, t)
+    def velocity(self, x: Batch, t: float, since: float | None = None) -> dict[str, Tensor]:
+        """dx/dt, and the rates of the labels: in a trial stage those of the time ``since`` which they wait."""
+        return self.path.velocity(self.endpoint(x, t), x, t, since)
 
     def advance(self, x: Batch, v: Mapping[str, Tensor], t: float, s: float, rng: Rng | None) -> Batch:
         """The state at s with the velocity held."""
-        return self.path.advance(x, v, t, s, rng)
+        return self.path.advance(x, v, t, s, rng, self.haste)
 
     def hold(
         self, x: Batch, end: Mapping[str, Tensor], t: float, s: float, rng: Rng | None, churn: float = 0.0
     ) -> Batch:
         """The state at s with the endpoint held, a share of the noise renewed."""
         fresh = self.noise(x, rng) if churn and rng is not None else None
-        return self.path.hold(x, end, t, s, rng, fresh, churn)
+        return self.path.hold(x, end, t, s, rng, fresh, churn, self.haste)
 
     def back(self, x: Batch, t: float, s: float, rng: Rng) -> Batch:
         """A state at an earlier time, as noisy as the path is there."""
         return self.path.back(x, t, s, self.noise(x, rng), rng)
+
+    def clock(self, t: float) -> dict[str, float]:
+        """For each field the share of data, alpha / (alpha + sigma)."""
+        return self.path.clock(t)
 
     def noise(self, like: Batch, rng: Rng) -> Batch:
         if self.prior is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,8 @@ from molflow.priors.prior import Product
 from molflow.rng import Rng
 from molflow.solvers import SOLVERS
 from molflow.solvers.integrate import integrate
-from molflow.solvers.schedule import GRIDS, grid
+from molflow.solvers.schedule import GRIDS, LEARNED, grid
+from molflow.solvers.solver import Solver
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,20 @@ class Sampling:
     grid: str = "quadratic"
     solver: str | dict[str, Any] = "euler"  # a name, or {name: ..., keyword: ...}
     temperature: float = 1.0  # of the labels' predicted laws
+    haste: float = 1.0  # how often labels jump, for each time that their path has them jump
 
     def __post_init__(self):
         if self.steps < 1:
             raise UserError(f"steps must be at least 1, not {self.steps}")
-        if self.grid not in GRIDS:
-            raise unknown("time grid", self.grid, GRIDS)
-        if not 0 < self.temperature < float("inf"):
-            raise UserError(f"temperature must be above 0, not {self.temperature}")
-        build("solver", SOLVERS, self.solver)
+        if self.grid not in GRIDS and self.grid != LEARNED:
+            raise unknown("time grid", self.grid, [*GRIDS, LEARNED])
+        for name in ("temperature", "haste"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise UserError(f"{name} must be above 0, not {getattr(self, name)}")
+        self.method()
+
+    def method(self) -> Solver:
+        return build("solver", SOLVERS, self.solver)
 
     def updated(self, **changes: Any) -> Sampling:
         """With the changes that are not None."""
@@ -64,10 +70,13 @@ class Model:
         sizes: Sizes,
         dim: int = 3,
         defaults: Sampling | None = None,
+        grids: Mapping[int, Sequence[float]] | None = None,
     ):
         self.network, self.path, self.prior = network, path, prior
         self.vocabulary, self.sizes, self.dim = vocabulary, sizes, dim
         self.defaults = defaults or Sampling()
+        self.grids = dict(grids or {})  # learned, by their number of steps
+        self.evaluations = 0  # of the network, for the latest molecules
         self.too_many_pairs = float("inf")  # the least that has not fitted into memory
 
     @property
@@ -87,16 +96,17 @@ class Model:
         grid: str | None = None,
         solver: str | dict[str, Any] | None = None,
         temperature: float | None = None,
+        haste: float | None = None,
         atoms: str | int | Sequence[int] | None = None,
         progress: bool = False,
     ) -> Batch:
         """``n`` molecules; molecule i depends on the seed and on i alone.
 
-        ``atoms`` asks for sizes (12, "9-29", "9,12"); the rest defaults to what suits the model.
+        ``atoms`` asks for sizes (12, "9-29", "9,12"); the rest defaults to what suits the model: docs/sampling.md.
         """
         if n < 1:
             raise UserError(f"the number of molecules must be at least 1, not {n}")
-        how = self.defaults.updated(steps=steps, grid=grid, solver=solver, temperature=temperature)
+        how = self.defaults.updated(steps=steps, grid=grid, solver=solver, temperature=temperature, haste=haste)
         return self.sample_ids(np.arange(n), seed, how, atoms, progress)
 
     def sample_ids(
@@ -112,6 +122,7 @@ class Model:
         from tqdm import tqdm
 
         sizes = self.sizes.asked(atoms).at(seed, ids)
+        self.times(how)
         order = np.empty(len(ids), np.int64)
         made: list[Batch] = []
         done = 0
@@ -123,6 +134,20 @@ class Model:
                     done += len(part)
                     bar.update(len(part))
         return Batch.cat(made)[torch.from_numpy(order)]
+
+    def times(self, how: Sampling) -> list[float]:
+        """The times that are stepped on, once it is known that the method suits this model."""
+        how.method().fits(self.path, self.prior)
+        if how.grid != LEARNED:
+            return grid(how.grid, how.steps)
+        if how.steps in self.grids:
+            return list(self.grids[how.steps])
+        known = ", ".join(map(str, sorted(self.grids)))
+        raise UserError(
+            f"this model has no learned grid of {how.steps} steps"
+            + (f", it has those of {known}" if known else "")
+            + f"; make one by `molflow tune MODEL --steps {how.steps}`, or take another grid: {', '.join(GRIDS)}"
+        )
 
     def batch_pairs(self) -> int:
         """Pairs of atoms computed at once: what stays in a CPU's cache, or a share of a GPU's memory."""
@@ -157,10 +182,10 @@ class Model:
     def _integrate(self, ids: np.ndarray, sizes: np.ndarray, seed: int, how: Sampling, watch) -> Batch:
         like = Batch.of_sizes(torch.as_tensor(sizes), self.dim, self.device)
         rng = Rng(seed, torch.as_tensor(ids, device=self.device))
-        flow = Flow(self.network.eval(), self.path, self.prior, how.temperature)
-        solver = build("solver", SOLVERS, how.solver)
+        flow = Flow(self.network.eval(), self.path, self.prior, how.temperature, how.haste)
 
         seen = None if watch is None else lambda t, x: watch(t, self.vocabulary.decode(x))
         with fast_matmul():
-            x = integrate(flow, self.prior(like, rng), grid(how.grid, how.steps), solver, rng, seen)
+            x = integrate(flow, self.prior(like, rng), self.times(how), how.method(), rng, seen)
+        self.evaluations = flow.evaluations
         return self.vocabulary.decode(x)

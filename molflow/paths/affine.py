@@ -34,6 +34,10 @@ class Affine(Path):
         one = torch.ones_like(t)
         return tuple(torch.func.jvp(curve, (t,), (one,))[1] for curve in (self.alpha, self.sigma))  # type: ignore
 
+    def clock(self, t: float) -> float:
+        alpha, sigma = (float(curve(torch.tensor(t, dtype=torch.float64))) for curve in (self.alpha, self.sigma))
+        return alpha / (alpha + sigma)
+
     def levels(self, t: Time, x: Tensor) -> tuple[Tensor, Tensor]:
         """alpha and sigma, shaped to broadcast against x."""
         t = torch.as_tensor(t, dtype=x.dtype, device=x.device)

@@ -45,22 +45,42 @@ class Joint:
                 losses[name] = torch.where(x1.mask, each, 0).sum(1) / atoms
         return losses
 
-    def velocity(self, end: Ends, x: Batch, t: Time) -> dict[str, Tensor]:
-        return {name: path.velocity(end[name], getattr(x, name), t) for name, path in self.paths.items()}
+    def clock(self, t: float) -> dict[str, float]:
+        return {name: path.clock(t) for name, path in self.paths.items()}
 
-    def advance(self, x: Batch, v: Mapping[str, Tensor], t: float, s: float, rng: Rng | None) -> Batch:
-        """The molecules at s; pairs are read from their upper triangle, so a bond's two entries jump as one."""
-        moved = {name: path.advance(getattr(x, name), v[name], t, s, rng) for name, path in self.paths.items()}
+    def velocity(self, end: Ends, x: Batch, t: Time, since: float | None = None) -> dict[str, Tensor]:
+        """Of each field; labels that have waited ``since`` an earlier time have the rates of that time."""
+        times = {name: since if path.discrete and since is not None else t for name, path in self.paths.items()}
+        return {name: path.velocity(end[name], getattr(x, name), times[name]) for name, path in self.paths.items()}
+
+    def advance(
+        self, x: Batch, v: Mapping[str, Tensor], t: float, s: float, rng: Rng | None, haste: float = 1.0
+    ) -> Batch:
+        """The molecules at s; pairs are read from their upper triangle, so a bond's two entries jump as one.
+
+        Labels with ``haste`` jump as often as if every step were that many in a row.
+        """
+        moved = {}
+        for name, path in self.paths.items():
+            moved[name] = path.advance(getattr(x, name), v[name], t, ahead(path, t, s, haste), rng)
         return x.replace(**moved).tidy()
 
     def hold(
-        self, x: Batch, end: Ends, t: float, s: float, rng: Rng | None, fresh: Batch | None = None, churn: float = 0
+        self,
+        x: Batch,
+        end: Ends,
+        t: float,
+        s: float,
+        rng: Rng | None,
+        fresh: Batch | None = None,
+        churn: float = 0,
+        haste: float = 1.0,
     ) -> Batch:
         """The molecules at s if the predicted endpoints were to stay."""
         moved = {}
         for name, path in self.paths.items():
             again = getattr(fresh, name) if fresh is not None else None
-            moved[name] = path.hold(getattr(x, name), end[name], t, s, rng, again, churn)
+            moved[name] = path.hold(getattr(x, name), end[name], t, ahead(path, t, s, haste), rng, again, churn)
         return x.replace(**moved).tidy()
 
     def back(self, x: Batch, t: float, s: float, fresh: Batch, rng: Rng) -> Batch:
@@ -69,3 +89,8 @@ class Joint:
             name: path.back(getattr(x, name), t, s, getattr(fresh, name), rng) for name, path in self.paths.items()
         }
         return x.replace(**moved).tidy()
+
+
+def ahead(path: Path, t: float, s: float, haste: float) -> float:
+    """The time to which a step from t to s carries: beyond s for hasty labels, with (1 - s) / (1 - t) to that power."""
+    return s if haste == 1 or s >= 1 or not path.discrete else 1 - (1 - t) * ((1 - s) / (1 - t)) ** haste

@@ -21,6 +21,10 @@ class Path(ABC):
     diffusion = False  # whether x0 is noise without ties to x1, so that the reverse of adding it is known
     mixes = False  # whether its states hold a second draw of the noise, which ``sample`` is then given
 
+    def clock(self, t: float) -> float:
+        """How much of what a state holds is data: the time at which a straight path would be as far."""
+        return t
+
     @abstractmethod
     def sample(self, x0: Tensor, x1: Tensor, t: Time, rng: Rng, fresh: Tensor | None = None) -> Tensor:
         """x_t given both ends."""

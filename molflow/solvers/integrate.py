@@ -19,6 +19,7 @@ def integrate(
     watch: Callable[[float, Batch], None] | None = None,
 ) -> Batch:
     """Carry x along the grid of times; ``watch(t, x)`` sees every state on the way."""
+    solver.start()
     if watch:
         watch(times[0], x)
     for t, s in pairwise(times):

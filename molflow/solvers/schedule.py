@@ -10,9 +10,20 @@ from molflow.build import UserError, unknown
 GRIDS: dict[str, Callable[[float], float]] = {
     "linear": lambda u: u,
     "quadratic": lambda u: 1 - (1 - u) ** 2,
+    "linear_quadratic": lambda u: 4 / 3 * u if u <= 0.5 else 1 - 4 / 3 * (1 - u) ** 2,  # even to 2/3, then quadratic
     "sine": lambda u: math.sin(u * math.pi / 2),
+    "cosine": lambda u: (1 - math.cos(u * math.pi)) / 2,  # short at both ends
     "log": lambda u: (1 - 0.01**u) / (1 - 0.01),  # 1 - t falls by the same factor each step, to 1 %
+    "arcsin": lambda u: 1 / (1 + noise_to_data(math.asin(u**0.5) * 2 / math.pi)),  # even in log noise but at its ends
 }
+
+
+def noise_to_data(q: float) -> float:
+    """(1 - t) / t, by equal factors from 20 to 0.01."""
+    return 20 * 0.0005**q
+
+
+LEARNED = "learned"  # the model's own, stored with it by `molflow tune`
 
 
 def grid(name: str, steps: int) -> list[float]:
