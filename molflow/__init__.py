@@ -19,10 +19,12 @@ _LAZY = {
     "UserError": "molflow.build:UserError",
     "load": "molflow.checkpoint:load",
     "score": "molflow.evaluate:score",
+    "straightness": "molflow.analysis.straightness:straightness",
 }
-__all__ = ["Batch", "Store", "UserError", "__version__", "load", "score"]
+__all__ = ["Batch", "Store", "UserError", "__version__", "load", "score", "straightness"]
 
 if TYPE_CHECKING:
+    from molflow.analysis.straightness import straightness
     from molflow.batch import Batch
     from molflow.build import UserError
     from molflow.checkpoint import load

@@ -15,6 +15,8 @@ VERBS = {  # molflow/cli/<verb>.py holds a function of that name, or VERBS with 
     "train": "train a flow as a configuration file says",
     "sample": "generate molecules with a trained or shipped model",
     "score": "judge a file of molecules",
+    "likelihood": "tell how probable a model of coordinates finds molecules",
+    "straightness": "measure how straight a model's ways from noise to molecule are",
     "info": "show what a run, a model or a data set holds",
 }
 

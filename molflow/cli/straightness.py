@@ -1,0 +1,91 @@
+"""molflow straightness"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+BARS = 10  # lines of the curve that is printed
+
+
+def straightness(
+    model: str,
+    *,
+    n: int = 100,
+    steps: int = 100,
+    grid: str = "linear",
+    seed: int = 0,
+    atoms: str | None = None,
+    data: str | None = None,
+    device: str = "auto",
+    json: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Measure how straight a model's ways from noise to molecule are, and how long: what few steps can do.
+
+    A straightness of 0 means that one step would do; where the ways bend is printed by time. With data, also what the
+    model's coupling does to their pairs with noise.
+
+    Args:
+        model: a shipped model by name, a run folder, or the path of its weights
+        n: samples followed from noise to their end
+        steps: Euler steps of each
+        grid: where the steps lie
+        seed: of the samples
+        atoms: sizes wanted, such as 12, 9-29 or 9,12,15-17 (default: as in the training set)
+        data: a data file whose pairs the coupling is measured on
+        device: auto, cpu, cuda or mps
+        json: write all figures to this file
+        overwrite: replace the file if it exists
+
+    Examples:
+        molflow straightness small --n 200
+        molflow straightness runs/a --data qm9.safetensors --json straightness.json
+    """
+    from molflow.analysis.straightness import coupling_costs
+    from molflow.analysis.straightness import straightness as measure
+    from molflow.atomic import refuse_existing
+    from molflow.build import UserError
+    from molflow.checkpoint import load, read_card, write_atomically
+
+    if json:
+        refuse_existing(json, overwrite)
+    if n < 1:
+        raise UserError(f"--n must be at least 1, not {n}")
+    loaded = load(model, device)
+    found = measure(loaded, n, steps=steps, grid=grid, seed=seed, atoms=atoms, progress=sys.stderr.isatty())
+    print(f"{model}: {n} samples, {steps} Euler steps on a {grid} grid, seed {seed}, on {loaded.device}")
+    print(f"straightness: {found.value:.4f} +- {found.error:.4f} (0 is straight)")
+    print(f"way over displacement: {found.detour:.4f}")
+    print(f"transport cost: {found.transport:.4f} angstrom^2 an atom")
+    for low, high, value in binned(found.times, found.curve):
+        print(f"  t {low:.2f}-{high:.2f}  {value:.4f}  {'#' * round(40 * value / (max(found.curve) or 1))}")
+    figures = {"model": model, "grid": grid, "seed": seed, **found.to_dict()}
+    if data:
+        from molflow.data.loader import Loader
+        from molflow.data.store import Store
+        from molflow.experiment import make_objective
+
+        store, card = Store(data), read_card(model)
+        objective = make_objective(card.config, loaded.to("cpu"))
+        objective.coupling.prepare(store.prop_names, store.meta)
+        few = store.indices("train")[: max(n, 1)]
+        pairs = card.config.data.pairs
+        batches = (batch for _, batch in Loader(store, few, pairs, epochs=1))
+        costs = coupling_costs(objective, loaded.vocabulary.encode, batches, seed)
+        print(f"the coupling on {len(few)} molecules of {data}, angstrom^2 a molecule:")
+        for name, value in costs.items():
+            print(f"  {name}: {value:.4f}")
+        figures |= {"data": data, "coupling": costs}
+    if json:
+        import json as text
+
+        write_atomically(Path(json), text.dumps(figures, indent=1) + "\n")
+        print(f"{json} written")
+
+
+def binned(times: tuple[float, ...], curve: tuple[float, ...]) -> list[tuple[float, float, float]]:
+    """(from, to, mean) of the curve over at most ten spans of the grid."""
+    width = -(-len(curve) // BARS)
+    spans = [(k, min(k + width, len(curve))) for k in range(0, len(curve), width)]
+    return [(times[low], times[high], sum(curve[low:high]) / (high - low)) for low, high in spans]
