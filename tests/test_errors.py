@@ -96,7 +96,7 @@ def cut(path, share=0.5):
         ("sample model --n many", "--n: expected int, not 'many'"),
         ("sample model --steps 0", "steps must be at least 1, not 0"),
         ("sample model --grid cubic", "unknown time grid 'cubic'"),
-        ("sample model --solver rk4", "unknown solver 'rk4'"),
+        ("sample model --solver rk5", "unknown solver 'rk5'"),
         ("sample model --atoms 0", "'0' holds no possible size"),
         ("sample model --atoms few", "'few' is no size; write 12, 9-29"),
         ("sample model --device cuda", "no cuda device here; use --device cpu"),

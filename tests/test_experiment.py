@@ -76,7 +76,7 @@ def test_set_key_makes_the_mappings_on_the_way():
         ("loss.hint", "2", "loss.hint must be between 0 and 1"),
         ("sample.steps", "0", "steps must be at least 1, not 0"),
         ("sample.grid", "quadratc", "unknown time grid 'quadratc' .did you mean 'quadratic'."),
-        ("sample.solver", "rk4", "unknown solver 'rk4'; choose from"),
+        ("sample.solver", "rk5", "unknown solver 'rk5'.*choose from"),
         ("network", "dens", "unknown network 'dens' .did you mean 'dense'."),
         ("network.widht", "3", "unknown key of network 'dense' 'widht' .did you mean 'width'."),
         ("network.width", "wide", "network 'dense': width: expected int, not 'wide'"),
