@@ -82,7 +82,8 @@ def parser_of(function: Callable, prog: str) -> argparse.ArgumentParser:
             parser.add_argument(_flag(name), action=argparse.BooleanOptionalAction, **common)
         else:
             action = "append" if _is_list(hint) else "store"
-            parser.add_argument(_flag(name), action=action, metavar=_metavar(hint), **common)
+            flags = ["--out", "-o"] if name == "out" else [_flag(name)]
+            parser.add_argument(*flags, action=action, metavar=_metavar(hint), **common)
     return parser
 
 

@@ -45,7 +45,7 @@ def described(molecules: Molecules) -> dict[str, Any]:
     reasons = Counter(filter(None, read.unusable))
     elements, bonds, rings = Counter(), Counter(), Counter()
     values: dict[str, list[float]] = {name: [] for name in ("atoms", "heavy_atoms", "rings", "qed", "logp", "sa")}
-    accessibility = _sa_score()
+    accessibility = sa_score()
     with rdBase.BlockLogs():
         for k, mol in enumerate(read.mols):
             if mol is None or read.unusable[k]:
@@ -71,7 +71,7 @@ def described(molecules: Molecules) -> dict[str, Any]:
 
 
 @cache
-def _sa_score():
+def sa_score():
     """The scorer that ships with RDKit beside its packages, or None."""
     from importlib.util import module_from_spec, spec_from_file_location
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from itertools import islice
 from pathlib import Path
@@ -64,6 +64,12 @@ class Spool:
 
     def add(self, text: str) -> None:
         self._file.write(text)
+
+    def read(self) -> Iterator[dict[str, str]]:
+        """The lines by column; to be read to the end before more are added."""
+        self._file.seek(0)
+        yield from csv.DictReader(self._file, list(COLUMNS))
+        self._file.seek(0, os.SEEK_END)
 
     def write(self, path: str | os.PathLike[str], protocols: Collection[str], overwrite: bool = False) -> None:
         """The lines of these protocols to a ``.csv`` or ``.parquet`` file."""

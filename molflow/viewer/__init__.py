@@ -1,0 +1,54 @@
+"""Molecules and runs to look at: one HTML file that works offline, a widget in notebooks, pictures anywhere.
+
+view(batch)                                                     # in a notebook
+page("molecules.sdf", reference="qm9.safetensors").write("report.html")
+page("runs/a").write("run.html")
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from molflow.build import UserError
+
+if TYPE_CHECKING:
+    from molflow.viewer.document import Page
+
+RUN_OPTIONS = ("seed", "progress")
+
+
+def is_run(target: Any) -> bool:
+    """Whether it names a folder, alone."""
+    if isinstance(target, (list, tuple)) and len(target) == 1:
+        target = target[0]
+    return isinstance(target, (str, os.PathLike)) and Path(target).is_dir()
+
+
+def page(target: Any, **options: Any) -> Page:
+    """One HTML page: of molecules (all that ``molflow.score`` takes), or of a run folder. ``write`` makes it a file."""
+    if isinstance(target, (list, tuple)) and any(is_run(entry) for entry in target) and len(target) > 1:
+        raise UserError("a page shows molecules, or one run folder: name the folder alone")
+    if is_run(target):
+        from molflow.viewer.run import run_page
+
+        folder = target[0] if isinstance(target, (list, tuple)) else target
+        return run_page(folder, **{name: value for name, value in options.items() if name in RUN_OPTIONS})
+    from molflow.viewer.report import report_page
+
+    return report_page(target, **options)
+
+
+def view(molecules: Any, *, limit: int = 100, seed: int = 0) -> Any:
+    """Show molecules in a notebook: chemiscope's map and 3D viewer where it is installed, else a grid of pictures.
+
+    Takes a batch, RDKit molecules, a file or files.
+    """
+    from molflow.viewer.notebook import shown
+
+    return shown(molecules, limit, seed)
+
+
+__all__: Sequence[str] = ["is_run", "page", "view"]
