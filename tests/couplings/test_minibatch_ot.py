@@ -27,7 +27,9 @@ def test_the_pairing_is_the_best_of_all():
     x = Rng.of(0, 6).normal(2, 4, 3)
     x0, x1 = x[:, 0], x[:, 1]
     costs = {p: float((x0[list(p)] - x1).square().sum()) for p in permutations(range(6))}
-    assert tuple(exact(distances(x0, x1).numpy())[0].tolist()) == min(costs, key=costs.__getitem__)
+    assert tuple(exact(distances(x0, x1, [torch.arange(6)])[0].numpy())[0].tolist()) == min(
+        costs, key=costs.__getitem__
+    )
 
 
 def test_noise_of_one_size_stays_with_molecules_of_that_size():
@@ -53,7 +55,7 @@ def test_drawn_pairs_follow_the_entropic_plan():
 
 def test_each_noise_is_drawn_once_in_expectation():
     x0, x1 = clouds(3, 8, 0), clouds(3, 8, 1)
-    cost = distances(x0.pos, x1.pos).numpy()
+    cost = distances(x0.pos, x1.pos, [torch.arange(8)])[0].numpy()
     n = 4000
     draws = np.stack([sinkhorn(cost, u, 0.5)[0] for u in np.random.default_rng(0).random((n, 8))])
     uses = np.bincount(draws.ravel(), minlength=8) / n
@@ -97,14 +99,17 @@ def test_only_molecules_with_noise_of_their_size_had_a_partner():
 def test_costs_taken_after_alignment_shorten_the_way_that_is_left():
     x0, x1 = clouds(6, 24, 0), clouds(6, 24, 1)
     rng = Rng.of(0, 24)
-    left = {a: transport_cost(*Chain([MinibatchOT(aligned=a), Align()])(x0, x1, rng)).mean() for a in (False, True)}
+    left = {
+        a: transport_cost(*Chain([MinibatchOT(aligned=a, group=24), Align()])(x0, x1, rng)).mean()
+        for a in (False, True)
+    }
     alone = transport_cost(*Align()(x0, x1, rng)).mean()
     assert left[True] < 0.75 * alone < left[False] < 1.1 * alone
 
 
 def test_an_aligned_cost_is_that_of_the_aligned_pair():
     x0, x1 = clouds(6, 3, 0), clouds(6, 3, 1)
-    cost = aligned_distances(x0.pos, x1.pos)
+    (cost,) = aligned_distances(x0.pos, x1.pos, [torch.arange(3)])
     for i in range(3):
         for j in range(3):
             pair = Align()(x0[i], x1[j], Rng.of(0, 1))
