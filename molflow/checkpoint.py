@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
-from torch import Tensor
+from torch import Tensor, nn
 
 from molflow import __version__
 from molflow.atomic import replacing
@@ -34,11 +35,17 @@ class Card:
 
     config: Config
     facts: Facts
+    grids: Mapping[int, Sequence[float]]  # learned time grids, by their number of steps
     provenance: Mapping[str, Any]  # versions, steps, data: whatever its training wrote down
 
 
 def save(
-    folder: str | Path, weights: Mapping[str, Tensor], config: Config, facts: Facts, provenance: Mapping[str, Any]
+    folder: str | Path,
+    weights: Mapping[str, Tensor],
+    config: Config,
+    facts: Facts,
+    provenance: Mapping[str, Any],
+    grids: Mapping[int, Sequence[float]] | None = None,
 ) -> None:
     """Write a model into a folder; each file appears whole or not at all."""
     folder = Path(folder)
@@ -49,6 +56,7 @@ def save(
         "molflow": __version__,
         "config": config.to_dict(),
         **facts.to_dict(),
+        **({"grids": {str(steps): list(times) for steps, times in grids.items()}} if grids else {}),
         "provenance": dict(provenance),
     }
     tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
@@ -64,6 +72,33 @@ def load(source: str | Path, device: str = "auto") -> Model:
     folder = locate(source)
     card = read_card(folder)
     model = make_model(card.config, card.facts)
+    model.grids.update(card.grids)
+    try:
+        model.network.load_state_dict(read_weights(folder))
+    except RuntimeError as error:
+        raise UserError(
+            f"{folder / WEIGHTS} does not fit the network that {CONFIG} describes: {_last_line(error)}"
+        ) from None
+    return model.to(pick_device(device))
+
+
+def begin_from(source: str | Path, network: nn.Module, facts: Facts) -> None:
+    """Give a network the weights of a model of the same shape, whose classes mean the same."""
+    folder = locate(source)
+    theirs, ours = read_card(folder).facts.vocabulary, facts.vocabulary
+    if theirs != ours:
+        raise UserError(f"train.init: the labels of {source} are {theirs}, and those of the data {ours}")
+    try:
+        network.load_state_dict(read_weights(folder))
+    except RuntimeError as error:
+        raise UserError(
+            f"train.init: the weights of {source} do not fit this network ({_last_line(error)}); "
+            f"give it the fields and the network of {folder / CONFIG}"
+        ) from None
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights in a model's folder, in single precision."""
     path = folder / WEIGHTS
     try:
         weights = load_file(path)
@@ -73,14 +108,11 @@ def load(source: str | Path, device: str = "auto") -> Model:
         raise UserError(
             f"{path} is damaged or cut short ({error}); fetch it again, or save it again from the run"
         ) from None
-    weights = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
-    try:
-        model.network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(
-            f"{path} does not fit the network that {CONFIG} describes: {str(error).splitlines()[-1].strip()}"
-        ) from None
-    return model.to(pick_device(device))
+    return {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).splitlines()[-1].strip()
 
 
 def read_card(source: str | Path) -> Card:
@@ -99,19 +131,48 @@ def read_card(source: str | Path) -> Card:
         )
     try:
         facts = Facts.from_dict(values)
-        return Card(parse_config(values["config"], str(path)), facts, values.get("provenance", {}))
+        config, grids = parse_config(values["config"], str(path)), parse_grids(values.get("grids", {}))
+        return Card(config, facts, grids, values.get("provenance", {}))
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error} is missing or wrong); fetch the model again") from None
+
+
+def parse_grids(values: Mapping[str, Sequence[float]]) -> dict[int, list[float]]:
+    """{"2": [0, 0.6, 1]} as the grids that it says."""
+    try:
+        grids = {int(steps): [float(t) for t in times] for steps, times in values.items()}
+    except ValueError:
+        raise TypeError("a number of a learned grid") from None
+    for steps, times in grids.items():
+        climbs = all(t < s for t, s in pairwise(times))
+        if len(times) != steps + 1 or (times[0], times[-1]) != (0, 1) or not climbs:
+            raise TypeError(f"the learned grid of {steps} steps")
+    return grids
+
+
+def save_grids(source: str | Path, grids: Mapping[int, Sequence[float]]) -> Path:
+    """Keep learned time grids beside a model's weights, over those of the same number of steps; the file's path."""
+    path = locate(source) / CONFIG
+    known = read_card(source).grids
+    card = json.loads(path.read_text())
+    merged = {**known, **grids}
+    card["grids"] = {str(steps): list(merged[steps]) for steps in sorted(merged)}
+    write_atomically(path, json.dumps(card, indent=1) + "\n")
+    return path
 
 
 def locate(source: str | Path) -> Path:
     """The folder that holds a model's files."""
     path = Path(source)
+    if not str(source):
+        raise UserError("no model was named")
     if path.is_dir():
         if (path / CONFIG).exists():
             return path
         raise UserError(f"{path} holds no {CONFIG}: it is no model folder, or its training has not saved one yet")
     if path.is_file():
+        if not (path.parent / CONFIG).exists():
+            raise UserError(f"{path} is no model: its folder holds no {CONFIG} beside it")
         return path.parent
     shipped = pretrained()
     if str(source) in shipped:

@@ -6,15 +6,17 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 from molflow.build import UserError
-from molflow.checkpoint import half_precision, load, pretrained, read_card, save, write_atomically
+from molflow.checkpoint import half_precision, load, pretrained, read_card, save, save_grids, write_atomically
 from molflow.chem.vocabulary import Vocabulary
 from molflow.config import parse_config
 from molflow.data.sizes import Sizes
 from molflow.experiment import Facts, make_model
+from molflow.generate import Sampling
 
 CONFIG = parse_config(
     {"network": {"name": "dense", "width": 16, "pair_width": 8, "vectors": 2, "heads": 2, "layers": 1}}
@@ -77,6 +79,18 @@ def test_shipped_models_are_found_by_name():
         assert read_card(name).config == read_card(path).config
 
 
+def test_learned_grids_are_kept_beside_the_weights(folder):
+    assert save_grids(folder, {3: [0, 0.5, 0.8, 1]}) == folder / "config.json"
+    save_grids(folder, {2: (0, 0.6, 1), 3: [0, 0.4, 0.7, 1]})
+    model = load(folder, "cpu")
+    assert model.grids == read_card(folder).grids == {2: [0, 0.6, 1], 3: [0, 0.4, 0.7, 1]}
+    seen = []
+    model.sample_ids(np.arange(1), 0, Sampling(steps=2, grid="learned"), watch=lambda t, x: seen.append(t))
+    assert seen == [0, 0.6, 1]
+    with pytest.raises(UserError, match="no learned grid of 5 steps, it has those of 2, 3; .* `molflow tune MODEL"):
+        model.sample(1, steps=5, grid="learned")
+
+
 def damage(path, edit):
     path.write_bytes(edit(path.read_bytes()))
 
@@ -104,6 +118,9 @@ def edit_card(folder, **changes):
         (lambda f: edit_card(f, version=99, molflow="9.9"), "of model format 99, this molflow reads 1; .* molflow 9.9"),
         (lambda f: edit_card(f, vocabulary=None), "config.json is damaged .'vocabulary' is missing"),
         (lambda f: edit_card(f, sizes=3), "config.json is damaged"),
+        (lambda f: edit_card(f, grids={"2": [0, 0.9]}), "damaged .the learned grid of 2 steps"),
+        (lambda f: edit_card(f, grids={"2": [0, 0.9, 0.5]}), "damaged .the learned grid of 2 steps"),
+        (lambda f: edit_card(f, grids={"two": [0, 0.9, 1]}), "damaged .a number of a learned grid"),
         (lambda f: edit_card(f, config={"network": "dens"}), "unknown network 'dens'"),
         (lambda f: edit_card(f, config={"netwrok": "dense"}), "unknown key of .*config.json 'netwrok'"),
         (lambda f: edit_card(f, config={"network": {"name": "dense", "width": 24}}), "does not fit the network"),

@@ -72,6 +72,13 @@ def test_nothing_to_make_is_a_mistake(model, n, keywords, message):
     [
         ({"steps": 0}, "steps must be at least 1, not 0"),
         ({"grid": "cubic"}, "unknown time grid 'cubic'; choose from"),
+        ({"temperature": 0.0}, "temperature must be above 0, not 0.0"),
+        ({"haste": -1.0}, "haste must be above 0, not -1.0"),
+        (
+            {"grid": "learned"},
+            "no learned grid of 50 steps; make one by `molflow tune MODEL --steps 50`, or take another",
+        ),
+        ({"solver": "ancestral"}, "path.pos linear is none: its noise may be paired with the data"),
         ({"solver": "eular"}, "unknown solver 'eular' .did you mean 'euler'"),
     ],
 )
@@ -125,6 +132,14 @@ def test_every_state_on_the_way_can_be_watched(model):
     assert [t for t, _ in seen] == pytest.approx([0, 0.25, 0.5, 0.75, 1])
     assert_same(seen[-1][1], model.sample(1, steps=4, grid="linear"))
     assert seen[0][1].pos.mean(1).abs().max() < 1e-5
+
+
+def test_evaluations_are_reported(model):
+    for solver, evaluations in (("multistep", 4), ("midpoint", 8), ({"name": "rk4"}, 15)):
+        model.sample(2, steps=4, solver=solver)
+        assert model.evaluations == evaluations
+    model.sample(2, steps=1, solver={"name": "dopri5", "rtol": 0.1, "atol": 0.1})
+    assert model.evaluations > 8
 
 
 def test_progress_is_shown_when_asked_for(model, capsys):

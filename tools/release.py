@@ -44,11 +44,11 @@ def main() -> None:
     config = replace(card.config, data=replace(card.config.data, path=Path(card.config.data.path).name))
     folder = SHIPPED / args.name
     weights = half_precision(load_file(args.run / WEIGHTS))
-    save(folder, weights, config, card.facts, card.provenance)
+    save(folder, weights, config, card.facts, card.provenance, card.grids)
     after = figures(str(folder), args.n, args.seed)
     how = config.sample
     scores = {"n": args.n, "seed": args.seed, "steps": how.steps, "grid": how.grid, "solver": how.solver, **after}
-    save(folder, weights, config, card.facts, {**card.provenance, "scores": scores})
+    save(folder, weights, config, card.facts, {**card.provenance, "scores": scores}, card.grids)
     for name, rate in after.items():
         print(f"{name}: {rate['value']:.1%} ({rate['count']} of {rate['of']}); at 32 bits {before[name]['value']:.1%}")
     size = (folder / WEIGHTS).stat().st_size + (folder / CONFIG).stat().st_size

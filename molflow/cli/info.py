@@ -54,7 +54,13 @@ def describe(card: Card, weights: Path) -> Lines:
     for name in config.data.fields:
         yield name, f"prior {_spell(config.prior[name])}, path {_spell(config.path[name])}"
     yield "coupling", " then ".join(map(_spell, config.coupling)) or "independent"
-    yield "sampling", f"{config.sample.steps} steps of {config.sample.solver}, {config.sample.grid} grid"
+    how = config.sample
+    labels = (
+        f", labels at temperature {how.temperature:g} and haste {how.haste:g}" if "atom" in config.data.fields else ""
+    )
+    yield "sampling", f"{how.steps} steps of {_spell(how.solver)}, {how.grid} grid{labels}"
+    if card.grids:
+        yield "learned", f"grids of {', '.join(map(str, sorted(card.grids)))} steps"
     vocabulary = facts.vocabulary
     for name, labels in (("kinds", vocabulary.atoms), ("charges", vocabulary.charges), ("bonds", vocabulary.bonds)):
         if labels:

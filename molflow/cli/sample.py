@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING, Any
+
+from molflow.solvers import SOLVERS
+from molflow.solvers.schedule import GRIDS, LEARNED
+
+if TYPE_CHECKING:
+    from molflow.generate import Sampling
 
 
 def sample(
@@ -16,6 +23,7 @@ def sample(
     grid: str | None = None,
     solver: str | None = None,
     temperature: float | None = None,
+    haste: float | None = None,
     device: str = "auto",
     workers: int | None = None,
     trajectory: str | None = None,
@@ -34,9 +42,10 @@ def sample(
         steps: steps from noise to molecule; more are better and slower (default: the model's)
         seed: another seed, other molecules
         atoms: sizes wanted, such as 12, 9-29 or 9,12,15-17 (default: as in the training set)
-        grid: where the steps lie: linear, quadratic, sine or log (default: the model's)
-        solver: the method of a step: euler, midpoint or heun (default: the model's)
+        grid: where the steps lie: <grids> (default: the model's)
+        solver: the method of a step: <solvers>; with keywords as '{name: churn, amount: 0.1}' (default: the model's)
         temperature: below 1 takes likelier atoms and bonds, at some cost in variety (default: the model's)
+        haste: above 1 settles atoms and bonds before coordinates, which few steps need (default: the model's)
         device: auto, cpu, cuda or mps
         workers: processes on a CPU (default: one a processor)
         trajectory: also write the way of the first molecules from noise, as a multi-frame .xyz
@@ -46,9 +55,11 @@ def sample(
     Examples:
         molflow sample small --n 100 --out molecules.sdf
         molflow sample runs/a --n 1000 --steps 20 --seed 0 --out molecules.sdf.gz
+        molflow sample qm9 --steps 10 --solver multistep --grid quadratic --haste 2 --temperature 0.5
         molflow sample runs/a --n 10 --atoms 9-12 --trajectory paths.xyz
     """
     import time
+    from pathlib import Path
 
     from molflow import jobs
     from molflow.atomic import refuse_existing
@@ -61,17 +72,22 @@ def sample(
     refuse_existing(out, overwrite)
     if trajectory:
         format_of(trajectory, WRITABLE)
+        if Path(trajectory).absolute() == Path(out).absolute():
+            raise UserError(f"--out and --trajectory are both {out}: give one of them another name")
         refuse_existing(trajectory, overwrite)
         if paths < 1:
             raise UserError(f"--paths must be at least 1, not {paths}")
     loaded = jobs.loaded(model, str(chosen))
-    how = loaded.defaults.updated(steps=steps, grid=grid, solver=solver, temperature=temperature)
+    how = loaded.defaults.updated(
+        steps=steps, grid=grid, solver=solver and component(solver), temperature=temperature, haste=haste
+    )
+    loaded.times(how)
     job = jobs.SampleJob(model, n, seed, how, atoms, str(chosen), suffix)
     loaded.sizes.asked(atoms)
     for name in (out, trajectory):
         if name and "atom" not in loaded.path.paths and format_of(name) != ".npz":
             raise UserError(f"{model} makes points, not molecules: write them to .npz, not to {name}")
-    print(f"{model}: {n} molecules, {how.steps} {how.solver} steps on a {how.grid} grid, seed {seed}, on {chosen}")
+    print(f"{model}: {n} molecules, {tell(how)}, seed {seed}, on {chosen}")
     started = time.monotonic()
     jobs.run(job, out, workers, overwrite, progress=sys.stderr.isatty())
     seconds = time.monotonic() - started
@@ -81,3 +97,38 @@ def sample(
             for states in jobs.trajectory(job, paths):
                 file.write(states)
         print(f"{trajectory} written: {min(paths, n)} paths of {how.steps + 1} frames")
+
+
+sample.__doc__ = (
+    (sample.__doc__ or "").replace("<solvers>", ", ".join(SOLVERS)).replace("<grids>", ", ".join([*GRIDS, LEARNED]))
+)
+
+
+def component(text: str) -> str | dict[str, Any]:
+    """A name, or keywords beside it, as YAML has them.
+
+    >>> component("euler"), component("{name: churn, amount: 0.1}")
+    ('euler', {'name': 'churn', 'amount': 0.1})
+    """
+    if not text.startswith("{"):
+        return text
+    import yaml
+
+    from molflow.build import UserError
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"--solver {text!r} cannot be read; write a name, or '{{name: churn, amount: 0.1}}'") from None
+
+
+def tell(how: Sampling) -> str:
+    """The method in words, with what it costs where that is not one evaluation a step."""
+    method = how.method()
+    name = how.solver if isinstance(how.solver, str) else how.solver["name"]
+    cost = ""
+    if method.evaluations is None:
+        cost = ", as many evaluations as its tolerance needs"
+    elif method.evaluations > 1:
+        cost = f" of {method.evaluations} evaluations"
+    return f"{how.steps} {name} steps on a {how.grid} grid{cost}"

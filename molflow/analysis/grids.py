@@ -1,0 +1,46 @@
+"""The best times of n steps for a trained model, found on its own ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from molflow.batch import Batch
+from molflow.data.loader import BatchPlan
+from molflow.device import fast_matmul
+from molflow.flow import Flow
+from molflow.generate import Model, Sampling
+from molflow.rng import Rng
+from molflow.solvers.learn import changes, learned
+from molflow.solvers.schedule import grid
+
+FINE = 64  # steps of the ways that are looked at
+
+
+@torch.no_grad()
+def learn_grids(model: Model, steps: Sequence[int], n: int = 96, seed: int = 0) -> dict[int, list[float]]:
+    """For each number of steps the times whose errors, along the fine ways of ``n`` molecules, add up to least.
+
+    ``model.grids.update(learn_grids(model, [5, 10]))`` makes ``model.sample(100, steps=10, grid="learned")`` work. The
+    steps are taken for those of the model's default solver, as far as it reuses past predictions (docs/sampling.md).
+    """
+    how = model.defaults
+    fine = grid("quadratic", FINE)
+    ids, gram = np.arange(n), 0.0
+    sizes = model.sizes.at(seed, ids)
+    with fast_matmul():
+        for places in BatchPlan(sizes, model.batch_pairs(), shuffle=False).epoch(0):
+            like = Batch.of_sizes(torch.as_tensor(sizes[places]), model.dim, model.device)
+            rng = Rng(seed, torch.as_tensor(ids[places], device=model.device))
+            flow = Flow(model.network.eval(), model.path, model.prior, how.temperature, how.haste)
+            gram = gram + changes(flow, model.prior(like, rng), fine, rng)
+    clock = {t: model.path.clock(t)["pos"] for t in fine}
+    return {count: learned(clock, np.asarray(gram), count, reuse_of(how)) for count in steps}
+
+
+def reuse_of(how: Sampling) -> float:
+    """How much of the past its solver reuses; second-order methods of two evaluations err as if it were all."""
+    method = how.method()
+    return getattr(method, "reuse", 0.0 if method.order == 1 else 1.0)

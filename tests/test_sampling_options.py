@@ -1,0 +1,48 @@
+"""What `molflow sample` says of its methods, and how they are named with keywords."""
+
+from __future__ import annotations
+
+import pytest
+
+from molflow.cli import main
+from molflow.cli.sample import component, tell
+from molflow.generate import Sampling
+from molflow.solvers import SOLVERS
+from molflow.solvers.schedule import GRIDS
+
+
+def test_help_lists_every_solver_and_every_grid(capsys):
+    assert main(["sample", "--help"]) == 0
+    text = capsys.readouterr().out
+    for name in [*SOLVERS, *GRIDS, "learned"]:
+        assert name in text
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        (Sampling(steps=20), "20 euler steps on a quadratic grid"),
+        (Sampling(steps=5, solver={"name": "heun"}, grid="sine"), "5 heun steps on a sine grid of 2 evaluations"),
+        (
+            Sampling(steps=1, solver="dopri5"),
+            "1 dopri5 steps on a quadratic grid, as many evaluations as its tolerance",
+        ),
+    ],
+)
+def test_a_method_is_told_with_its_cost(how, expected):
+    assert tell(how).startswith(expected)
+
+
+def test_a_solver_takes_keywords(tmp_path, capsys):
+    assert component("{name: churn, amount: 0.1}") == {"name": "churn", "amount": 0.1}
+    options = ["--n", "2", "--steps", "2", "--out", str(tmp_path / "m.sdf"), "--workers", "0", "--device", "cpu"]
+    assert main(["sample", "small", *options, "--solver", "{name: multistep, reuse: 0.5}", "--haste", "2"]) == 0
+    assert "2 multistep steps" in capsys.readouterr().out
+    for solver, message in (
+        ("{name: churn, amount: 7}", "amount must be between 0 and 1"),
+        ("{name: churn, amuont: 0.1}", "unknown key of solver 'churn' 'amuont'"),
+        ("{name: churn", "cannot be read"),
+        ("ancestral", "path.pos linear is none"),
+    ):
+        assert main(["sample", "small", *options, "--overwrite", "--solver", solver]) == 2
+        assert message in capsys.readouterr().err

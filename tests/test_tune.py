@@ -1,0 +1,72 @@
+"""A model's time grids are learned from its own ways and kept with it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+from molflow.analysis.grids import learn_grids
+from molflow.checkpoint import load, save
+from molflow.chem.vocabulary import Vocabulary
+from molflow.cli import main
+from molflow.config import parse_config
+from molflow.data.sizes import Sizes
+from molflow.experiment import Facts, make_model
+
+FACTS = Facts(Vocabulary(), Sizes({4: 1, 6: 1}), 1.5, 3)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    config = parse_config(
+        {
+            "data": {"fields": ["pos"]},
+            "network": {"name": "dense", "width": 16, "pair_width": 8, "vectors": 2, "heads": 2, "layers": 1},
+            "sample": {"solver": "multistep"},
+        }
+    )
+    torch.manual_seed(0)
+    model = make_model(config, FACTS)
+    with torch.no_grad():
+        for weight in model.network.parameters():  # as if trained: none of them zero
+            weight += 0.1 * torch.randn_like(weight)
+    save(tmp_path / "model", model.network.state_dict(), config, FACTS, {})
+    return tmp_path / "model"
+
+
+def test_learned_grids_err_less_than_even_ones(folder):
+    """Of the coordinates alone, whose ways depend on the steps and on nothing else."""
+    model = load(folder, "cpu")
+    model.grids = learn_grids(model, [4, 8], n=24, seed=1)
+    for steps, times in model.grids.items():
+        assert len(times) == steps + 1
+        assert (times[0], times[-1]) == (0, 1)
+        assert all(t < s for t, s in pairwise(times))
+    fine = model.sample(24, steps=200, grid="quadratic", seed=2)
+    errors = {
+        name: float((model.sample(24, steps=8, grid=name, seed=2).pos - fine.pos).square().mean())
+        for name in ("learned", "linear")
+    }
+    assert errors["learned"] < errors["linear"]
+
+
+def test_the_command_keeps_them(folder, tmp_path, capsys):
+    assert main(["tune", str(folder), "--steps", "2,5", "--n", "6", "--device", "cpu"]) == 0
+    assert "config.json written; try: molflow sample" in capsys.readouterr().out
+    assert sorted(load(folder, "cpu").grids) == [2, 5]
+    out = ["--n", "2", "--out", str(tmp_path / "x.npz"), "--device", "cpu", "--workers", "0"]
+    assert main(["sample", str(folder), "--steps", "5", "--grid", "learned", *out]) == 0
+    assert "5 multistep steps on a learned grid" in capsys.readouterr().out
+    assert main(["info", str(folder)]) == 0
+    assert "grids of 2, 5 steps" in capsys.readouterr().out
+    assert main(["sample", str(folder), "--steps", "7", "--grid", "learned", *out, "--overwrite"]) == 2
+    assert "no learned grid of 7 steps, it has those of 2, 5" in capsys.readouterr().err
+
+
+def test_what_cannot_be_learned_is_told(folder, capsys):
+    assert main(["tune", str(folder), "--steps", "100", "--device", "cpu"]) == 2
+    assert "between 1 and 64 steps, not 100" in capsys.readouterr().err
+    assert main(["tune", str(folder), "--steps", "0", "--device", "cpu"]) == 2
+    assert "--steps and --n must be at least 1" in capsys.readouterr().err
