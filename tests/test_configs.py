@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from molflow.build import build
 from molflow.checkpoint import load
 from molflow.cli import main
 from molflow.config import Config, read_config
 from molflow.data.toys import make_toy
+from molflow.networks import NETWORKS
 
 CONFIGS = sorted((Path(__file__).resolve().parent.parent / "configs").glob("*.yaml"))
 SMALLER = {"width": 16, "pair_width": 8, "vectors": 2, "heads": 2, "layers": 1}
@@ -35,7 +37,18 @@ def test_it_is_complete(config):
         assert field in values["prior"]
         assert field in values["path"]
         assert field in values["loss"]["weights"]
-    assert "epochs" in values["train"] or "steps" in values["train"]
+    assert len({"epochs", "steps", "minutes"} & set(values["train"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"), [("qm9_cpu", 1.0, 2.0), ("qm9", 3.0, 6.0), ("qm9_large", 15.0, 25.0)]
+)
+def test_the_three_sizes_of_qm9(name, least, most):
+    """Tiny, base and large, in millions of weights."""
+    spec = read_config(CONFIGS[0].parent / f"{name}.yaml").network
+    widths = {"atom": (7, 7), "bond": (4, 4)}
+    count = sum(weight.numel() for weight in build("network", NETWORKS, spec, fields=widths, dim=3).parameters())
+    assert least < count / 1e6 < most
 
 
 def test_it_trains_two_steps_and_samples(config, few_molecules, moons, tmp_path, monkeypatch):
@@ -43,6 +56,7 @@ def test_it_trains_two_steps_and_samples(config, few_molecules, moons, tmp_path,
     molecules = "atom" in given["data"]["fields"]
     changes = {"data.path": few_molecules if molecules else moons, "data.pairs": 1000}
     changes |= {"train.steps": 2, "train.samples": 2, "train.validate": 1, "sample.steps": 2}
+    changes |= {"train.device": "cpu", "train.compile": "none", "data.workers": 0}
     changes |= {f"network.{key}": value for key, value in SMALLER.items() if key in given["network"]}
     monkeypatch.chdir(tmp_path)
     assert main(["train", str(config), *(f"{key}={value}" for key, value in changes.items())]) == 0

@@ -20,5 +20,6 @@ class Beta(Times):
 
     def __call__(self, rng: Rng) -> Tensor:
         u = rng.uniform() * (len(self.quantiles) - 1)
-        table, low = self.quantiles.to(u.device), u.long()
-        return torch.lerp(table[low], table[low + 1], u - low)
+        self.quantiles = self.quantiles.to(u.device)  # once: a copy at each call would have the host wait for it
+        low = u.long()
+        return torch.lerp(self.quantiles[low], self.quantiles[low + 1], u - low)

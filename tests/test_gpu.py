@@ -1,0 +1,111 @@
+"""On a CUDA device: training there, its precision, no reading back within a step, and compiled layers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from molflow.config import parse_config
+from molflow.data.store import Store
+from molflow.training import Training, fit, profile
+from molflow.training.stream import Item, Pairing, Streams
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
+]
+
+NETWORK = {"name": "dense", "width": 32, "pair_width": 16, "vectors": 4, "heads": 4, "layers": 3}
+
+
+@pytest.fixture
+def config(few_molecules):
+    def make(network=(), workers=2, **train):
+        given = {"steps": 8, "validate": 2, "samples": 4, "lr": 2e-3, "device": "cuda", **train}
+        data = {"path": str(few_molecules), "pairs": 4000, "workers": workers}
+        sample = {"steps": 4}
+        return parse_config({"data": data, "network": {**NETWORK, **dict(network)}, "train": given, "sample": sample})
+
+    return make
+
+
+def training_of(config):
+    training = Training(config, Store(config.data.path))
+    return training.to("cuda" if config.train.device == "cuda" else "cpu")
+
+
+def ready(training, step):
+    """A batch as a worker makes it, then moved."""
+    pairing = Pairing(training.objective, training.model.vocabulary, Streams(0))
+    return pairing(Item(step, training.loader().at(step))).to(training.device)
+
+
+def gradient(training, step=3):
+    item = ready(training, step)
+    rng = Streams(0).at(step, len(item.molecules), training.device)
+    training.objective.total(training.losses(training.network, item.molecules, rng, item)).backward()
+    return torch.cat([weight.grad.flatten().cpu() for weight in training.network.parameters()])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"workers": 0}, {"precision": "fp32"}, {"network": {"recompute": True}}, {"optimizer": "muon"}],
+    ids=str,
+)
+def test_it_trains_there_and_goes_on_from_its_checkpoint(config, tmp_path, changes):
+    run = fit(config(**changes, steps=4), tmp_path / "run", progress=False)
+    first = torch.load(run.checkpoint, weights_only=True)
+    fit(config(**changes), tmp_path / "run", resume=True, progress=False)
+    last = torch.load(run.checkpoint, weights_only=True)
+    assert (first["steps"], last["steps"], last["skipped"]) == (4, 8, 0)
+    assert all(weight.isfinite().all() for weight in last["network"].values())
+
+
+def test_minutes_train_there(config, tmp_path):
+    run = fit(config(steps=None, minutes=0.2), tmp_path / "run", progress=False)
+    state = torch.load(run.checkpoint, weights_only=True)
+    assert len(state["length"]["turns"]) > 1
+    assert state["seconds"] < 1.25 * 12
+
+
+@pytest.mark.parametrize(("precision", "near"), [("fp32", 0.9999), ("bf16", 0.99)])
+def test_the_gradient_is_the_cpu_s(config, precision, near):
+    there = gradient(training_of(config(precision=precision)))
+    here = gradient(training_of(config(precision="fp32", device="cpu")))
+    assert torch.cosine_similarity(there, here, dim=0) > near
+
+
+@pytest.mark.parametrize("compiled", ["none", "layers"])
+def test_a_step_waits_for_nothing(config, compiled):
+    training = training_of(config(compile=compiled))
+    optimizer = training.configure_optimizers()
+    items = [ready(training, step) for step in (0, 1, 2, 0, 1, 2)]
+    for k, item in enumerate(items):
+        rng = Streams(0).at(item.step, len(item.molecules), training.device)
+        torch.cuda.set_sync_debug_mode("error" if k >= 3 else "default")  # compiling may wait
+        try:
+            _, finite = training.descend(optimizer, item.molecules, rng, noise=item)
+            training.update_average(item.step, finite)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        assert bool(finite)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiled", ["layers", "graphs"])
+def test_compiled_networks_give_the_same_gradient(config, compiled):
+    plain = gradient(training_of(config(precision="fp32")))
+    assert torch.cosine_similarity(gradient(training_of(config(precision="fp32", compile=compiled))), plain, 0) > 0.9999
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiled", ["layers", "graphs"])
+def test_compiled_networks_train(config, tmp_path, compiled):
+    run = fit(config(compile=compiled), tmp_path / "run", progress=False)
+    assert torch.load(run.checkpoint, weights_only=True)["steps"] == 8
+
+
+def test_a_profile_tells_of_the_device(config):
+    text = profile(config())
+    assert "cuda" in text
+    assert "GFLOP/s" in text
