@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from molflow.batch import FIELDS
-from molflow.build import UserError, build, resolve, unknown
+from molflow.build import UserError, build, find, resolve, unknown
 from molflow.chem.vocabulary import Vocabulary
 from molflow.config import Component, Config
 from molflow.couplings import COUPLINGS
@@ -173,13 +173,15 @@ def _of_field(specs: Mapping[str, Component], what: str, name: str) -> Component
 def _with_facts(spec: Component, field: str, facts: Facts) -> Component:
     """A prior's specification with what the data say of its keywords, where the user says nothing."""
     known = {"scale": facts.scale, "law": facts.law} if field == "pos" else {"shares": facts.shares.get(field)}
-    if _name(spec) not in PRIORS:
-        return spec  # build will say so
-    serves: Any = {name: resolve(target) for name, target in PRIORS.items()}
-    if field not in serves[_name(spec)].fields:
-        fitting = ", ".join(sorted(name for name, prior in serves.items() if field in prior.fields))
+    try:
+        prior: Any = find("prior", PRIORS, _name(spec))
+    except UserError:
+        return spec  # build will say so, and where
+    if field not in prior.fields:
+        serves: Any = {name: resolve(target) for name, target in PRIORS.items()}
+        fitting = ", ".join(sorted(name for name, each in serves.items() if field in each.fields))
         raise UserError(f"prior.{field}: {_name(spec)!r} is no noise of {field}, which takes {fitting}")
-    taken = inspect.signature(serves[_name(spec)]).parameters
+    taken = inspect.signature(prior).parameters
     return {key: value for key, value in known.items() if key in taken and value is not None} | _mapping(spec)
 
 
