@@ -37,9 +37,17 @@ class Objective:
 
     def pair(self, x1: Batch, rng: Rng) -> tuple[Batch, Batch]:
         """Molecules with their noise."""
-        if self.centred:
-            x1 = x1.replace(pos=centre(x1.pos, x1.mask))
+        x1 = self.placed(x1)
         return self.coupling(self.prior(x1, rng), x1, rng)
+
+    def report(self, x1: Batch, rng: Rng) -> dict[str, float]:
+        """What the couplings do to molecules: the transport cost, before and after, and figures of their own."""
+        x1 = self.placed(x1)
+        return self.coupling.report(self.prior(x1, rng), x1, rng)
+
+    def placed(self, x1: Batch) -> Batch:
+        """Molecules about the origin, where they have no place of their own."""
+        return x1.replace(pos=centre(x1.pos, x1.mask)) if self.centred else x1
 
     def each(self, network, x1: Batch, rng: Rng) -> tuple[Tensor, dict[str, Tensor]]:
         """The time of each molecule [B], and for each field the losses [B]."""

@@ -17,7 +17,7 @@ from molflow.data.sizes import Sizes
 from molflow.data.store import Store, StoreWriter
 from molflow.experiment import Facts, make_model
 from molflow.rng import Rng
-from molflow.training import Training
+from molflow.training import Training, dry_run
 
 NETWORK = {"name": "dense", "width": 16, "pair_width": 8, "vectors": 2, "heads": 2, "layers": 1}
 FACTS = Facts(Vocabulary(("H", "C", "N+"), (), (0, 1, 2)), Sizes({3: 1, 5: 3}), 1.5, 3, "sha256:abc")
@@ -196,3 +196,18 @@ def test_times_that_learn_go_on_where_they_were(few_molecules, tmp_path, monkeyp
     for part in ("network", "times"):
         for name, value in whole[part].items():
             assert torch.equal(ours[part][name], value), name
+
+
+def test_a_rehearsal_tells_what_the_couplings_do(few_molecules):
+    config = parse_config(
+        {
+            "data": {"path": str(few_molecules), "pairs": 4000},
+            "network": NETWORK,
+            "coupling": ["minibatch_ot", "align"],
+            "train": {"steps": 2},
+        }
+    )
+    told = dry_run(config)["coupling"]
+    assert told.startswith("1 MinibatchOT: cost before ")
+    assert "1 MinibatchOT: share with a partner " in told
+    assert "2 Align: cost at rest " in told

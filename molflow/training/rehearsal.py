@@ -53,9 +53,16 @@ def dry_run(config: Config) -> dict[str, Any]:
         "device": str(training.device),
         "memory": f"{memory / 2**20:.0f} MiB saved for the backward pass of the dearest batch",
         "loss": f"{loss:.4g} before training",
+        "coupling": _coupling(training, dearest),
         "steps": f"{steps:,} ({steps * config.train.devices / training.batches:.3g} epochs)",
         "expected time": time_of_all,
     }
+
+
+def _coupling(training: Training, batch: Batch) -> str:
+    """What pairing does to a batch; costs are those of a molecule, in angstrom^2."""
+    figures = training.objective.report(training.model.vocabulary.encode(batch), _rng(training, batch))
+    return "; ".join(f"{name} {value:.3g}" for name, value in figures.items())
 
 
 def _rng(training: Training, batch: Batch) -> Rng:
