@@ -18,18 +18,23 @@ _LAZY = {
     "Store": "molflow.data.store:Store",
     "UserError": "molflow.build:UserError",
     "load": "molflow.checkpoint:load",
+    "read": "molflow.chem.mols:read",
     "score": "molflow.evaluate:score",
     "straightness": "molflow.analysis.straightness:straightness",
+    "view": "molflow.viewer:view",
+    "write": "molflow.chem.mols:write",
 }
-__all__ = ["Batch", "Store", "UserError", "__version__", "load", "score", "straightness"]
+__all__ = ["Batch", "Store", "UserError", "__version__", "load", "read", "score", "straightness", "view", "write"]
 
 if TYPE_CHECKING:
     from molflow.analysis.straightness import straightness
     from molflow.batch import Batch
     from molflow.build import UserError
     from molflow.checkpoint import load
+    from molflow.chem.mols import read, write
     from molflow.data.store import Store
     from molflow.evaluate import score
+    from molflow.viewer import view
 
 
 def __getattr__(name: str) -> Any:

@@ -118,6 +118,18 @@ class Batch:
         rest = [f"{self.pos.shape[-1]}D", *(name for name in self.fields if name != "pos"), *self.props]
         return f"Batch({len(self)} of {span} {kind}, {', '.join(rest)})"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a small grid of structures."""
+        from molflow.chem.draw import preview
+
+        return preview(self)
+
+    def view(self, **options: Any) -> Any:
+        """Look at the molecules in a notebook: see ``molflow.view``."""
+        import molflow
+
+        return molflow.view(self, **options)
+
     # -- changing
 
     def replace(self, **changes: Any) -> Batch:

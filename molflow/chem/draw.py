@@ -14,6 +14,8 @@ from molflow.build import UserError
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
+    from molflow.batch import Batch
+
 COLOUR = {  # the usual colours of model kits; other elements are pink
     1: (0.90, 0.90, 0.90),
     5: (0.95, 0.65, 0.60),
@@ -27,6 +29,7 @@ COLOUR = {  # the usual colours of model kits; other elements are pink
     35: (0.60, 0.22, 0.15),
     53: (0.50, 0.20, 0.60),
 }
+KINDS = {".png": "MolDraw2DCairo", ".svg": "MolDraw2DSVG"}
 OTHER = (0.80, 0.45, 0.70)
 STICK = (0.55, 0.57, 0.60)
 
@@ -40,15 +43,21 @@ def grid(mols: Sequence[Mol], path: str | Path, columns: int = 5, cell: int = 24
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     grid([water], f"{folder}/water.svg")
     """
+    path = Path(path)
+    if path.suffix not in KINDS:
+        raise UserError(f"{path}: a picture is written as {' or '.join(KINDS)}")
+    made = picture(mols, path.suffix, columns, cell)
+    with replacing(path) as temporary:
+        temporary.write_bytes(made)
+
+
+def picture(mols: Sequence[Mol], kind: str = ".png", columns: int = 5, cell: int = 240) -> bytes:
+    """The same as the bytes of a file of that kind."""
     from rdkit.Chem.Draw import rdMolDraw2D
 
-    path = Path(path)
-    kinds = {".png": rdMolDraw2D.MolDraw2DCairo, ".svg": rdMolDraw2D.MolDraw2DSVG}
-    if path.suffix not in kinds:
-        raise UserError(f"{path}: a picture is written as {' or '.join(kinds)}")
     columns = max(1, min(columns, len(mols)))
     rows = max(1, -(-len(mols) // columns))
-    canvas = kinds[path.suffix](columns * cell, rows * cell)
+    canvas = getattr(rdMolDraw2D, KINDS[kind])(columns * cell, rows * cell)
     canvas.ClearDrawing()
     views = [flatten(mol.GetConformer().GetPositions()) for mol in mols]
     reach = max((np.abs(view[:, :2]).max() for view in views), default=1.0) + 0.6  # one scale for all, angstrom
@@ -56,9 +65,34 @@ def grid(mols: Sequence[Mol], path: str | Path, columns: int = 5, cell: int = 24
         centre = np.array([k % columns + 0.5, k // columns + 0.5]) * cell
         _ball_and_stick(canvas, mol, view, centre, scale=cell / 2 / reach)
     canvas.FinishDrawing()
-    picture = canvas.GetDrawingText()
-    with replacing(path) as temporary:
-        temporary.write_bytes(picture if isinstance(picture, bytes) else picture.encode())
+    made = canvas.GetDrawingText()
+    return made if isinstance(made, bytes) else made.encode()
+
+
+def preview(batch: Batch, most: int = 10) -> str:
+    """The first molecules of a batch as HTML for a notebook; its text alone where they cannot be drawn."""
+    import base64
+    import html
+
+    words = f"<code>{html.escape(repr(batch))}</code>"
+    try:
+        mols = drawable(batch[:most])
+        made = base64.b64encode(picture(mols, cell=150)).decode() if mols else ""
+    except (ImportError, UserError):  # no RDKit; points, or classes in place of elements
+        return words
+    return f'{words}<br><img alt="molecules" src="data:image/png;base64,{made}">' if made else words
+
+
+def drawable(batch: Batch) -> list[Mol]:
+    """Raw molecules, valid or not, with atoms and finite coordinates."""
+    import torch
+
+    from molflow.chem.rdkit import to_rdkit
+
+    if batch.bond is None:
+        batch = batch.replace(bond=torch.zeros(*batch.mask.shape, batch.mask.shape[1], dtype=torch.long))
+    mols = [mol for mol in to_rdkit(batch, sanitize=False) if mol is not None and mol.GetNumAtoms()]
+    return [mol for mol in mols if np.isfinite(mol.GetConformer().GetPositions()).all()]
 
 
 def flatten(pos: np.ndarray) -> np.ndarray:

@@ -39,7 +39,7 @@ def to_rdkit(batch: Batch, sanitize: bool = True) -> list[Mol | None]:
     with rdBase.BlockLogs():
         mols = [flat.perceived(k) if flat.bonds is None else flat.built(k) for k in range(len(batch))]
         if sanitize and flat.bonds is not None:
-            mols = [_sanitised(mol) for mol in mols]
+            mols = [sanitised(mol) for mol in mols]
     for name, values in batch.props.items():
         for mol, value in zip(mols, values.tolist()):
             if mol is not None:
@@ -123,7 +123,8 @@ class _Flat:
             return None
 
 
-def _sanitised(mol: RWMol | None) -> RWMol | None:
+def sanitised(mol: Mol | None) -> Mol | None:
+    """Sanitised in place, with stereo from its coordinates; None if RDKit refuses it."""
     from rdkit import Chem
 
     if mol is None:
@@ -132,6 +133,6 @@ def _sanitised(mol: RWMol | None) -> RWMol | None:
     steps = Chem.SANITIZE_ALL ^ Chem.SANITIZE_CLEANUP ^ Chem.SANITIZE_CLEANUP_ORGANOMETALLICS
     if Chem.SanitizeMol(mol, steps, catchErrors=True) != Chem.SANITIZE_NONE:
         return None
-    if np.isfinite(mol.GetConformer().GetPositions()).all():
+    if mol.GetNumConformers() and np.isfinite(mol.GetConformer().GetPositions()).all():
         Chem.AssignStereochemistryFrom3D(mol)
     return mol

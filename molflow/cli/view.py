@@ -17,6 +17,7 @@ def view(
     tier: Sequence[str] = ("fast",),
     strain: bool = True,
     perceive: bool = False,
+    samples: int = 64,
     workers: int = 0,
     overwrite: bool = False,
 ) -> None:
@@ -35,6 +36,7 @@ def view(
         tier: what the score measures: fast, forcefield, xtb, posebusters, fcd; protocols is nothing
         strain: relax the molecules on the page by MMFF94s, for their strain
         perceive: find bonds by RDKit where the input has none
+        samples: of a run: molecules generated for each point of quality against evaluations; 0 is none
         workers: processes that share the work; 0 is this one alone
         overwrite: replace the page if it exists
 
@@ -52,7 +54,7 @@ def view(
     path = Path(out or ("run.html" if is_run(target) else "report.html"))
     refuse_existing(path, overwrite)
     options = {"reference": reference, "seed": seed, "limit": max_, "tier": tier, "strain": strain}
-    options |= {"perceive": perceive, "workers": workers, "progress": sys.stderr.isatty()}
+    options |= {"perceive": perceive, "samples": samples, "workers": workers, "progress": sys.stderr.isatty()}
     page(list(target), **options).write(path, overwrite)
     print(f"{path} written ({path.stat().st_size / 1e6:.1f} MB): it needs no network")
     if open_ and not webbrowser.open(path.absolute().as_uri()):

@@ -17,7 +17,7 @@ from molflow.build import UserError
 if TYPE_CHECKING:
     from molflow.viewer.document import Page
 
-RUN_OPTIONS = ("seed", "progress")
+RUN_OPTIONS = ("seed", "samples", "steps", "progress")
 
 
 def is_run(target: Any) -> bool:
@@ -38,17 +38,23 @@ def page(target: Any, **options: Any) -> Page:
         return run_page(folder, **{name: value for name, value in options.items() if name in RUN_OPTIONS})
     from molflow.viewer.report import report_page
 
-    return report_page(target, **options)
+    return report_page(target, **{name: value for name, value in options.items() if name not in ("samples", "steps")})
 
 
-def view(molecules: Any, *, limit: int = 100, seed: int = 0) -> Any:
-    """Show molecules in a notebook: chemiscope's map and 3D viewer where it is installed, else a grid of pictures.
+def view(molecules: Any, *, limit: int = 100, seed: int = 0, path: bool = False, widget: bool | None = None) -> Any:
+    """Show molecules in a notebook: chemiscope's map and 3D viewer, or where it cannot be, a grid of pictures.
 
-    Takes a batch, RDKit molecules, a file or files.
+    Takes a batch, RDKit molecules, a data file, or files by name or pattern; of more than ``limit`` some are drawn with
+    the seed. ``path`` plays them as the states of one molecule. ``widget`` asks for the one or the other.
+
+    >>> from rdkit import Chem
+    >>> water = Chem.MolFromXYZBlock("3\\n\\nO 0 0 0\\nH 0.76 0.59 0\\nH -0.76 0.59 0")
+    >>> view([water], widget=False)
+    Pictures(1 of 1 molecules)
     """
     from molflow.viewer.notebook import shown
 
-    return shown(molecules, limit, seed)
+    return shown(molecules, limit, seed, path, widget)
 
 
 __all__: Sequence[str] = ["is_run", "page", "view"]

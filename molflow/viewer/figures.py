@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from molflow.metrics.molecules import Molecules
 from molflow.metrics.relaxation import Molecule, sanitised
 from molflow.metrics.shard import protocol
 from molflow.viewer.gather import Gathered
-
-if TYPE_CHECKING:
-    from molflow.metrics.report import Report
 
 NEIGHBOURS = 10_000  # training molecules that similarity looks at
 _PROPS = 12  # numbers of the file that become figures
@@ -34,21 +31,25 @@ class Figure:
 
 
 def figures(
-    gathered: Gathered, report: Report, judge: str, training: Sequence[str], how: How, strain: bool = True
+    gathered: Gathered,
+    judge: str,
+    keys: KeySet | None = None,
+    training: Sequence[str] = (),
+    how: How | None = None,
 ) -> list[Figure]:
     """Sizes, stability, scores of drug design, strain, novelty, similarity, and the numbers that the file carries.
 
-    ``judge`` is the protocol whose stability and novelty are meant; ``training`` are SMILES to be similar to.
+    ``judge`` is the protocol whose stability and novelty are meant, ``keys`` are those of the training molecules;
+    ``training`` are SMILES to be similar to; ``how`` strain is measured, or None to leave it out.
     """
     molecules = gathered.molecules
     out = _described(molecules)
     verdicts = protocol(judge).judge(molecules)
     share = [float(s / a) if a else None for s, a in zip(verdicts.stable_atoms, verdicts.atoms)]
     out.append(Figure("stable atoms", share, "", f"share of the molecule's atoms, by the protocol {judge}"))
-    if strain:
+    if how is not None:
         out += _strained(molecules, how)
-    keys = report.training.get(judge)
-    if isinstance(keys, KeySet):
+    if keys is not None:
         known = set(map(tuple, keys.keys().tolist()))
         mine = map(tuple, keys_of(verdicts.identities).tolist())
         novel = [float(key not in known) if good else None for key, good in zip(mine, verdicts.valid.tolist())]

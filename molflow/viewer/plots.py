@@ -65,11 +65,9 @@ def chart(
             shapes += [
                 f'<circle class="dot c{k % 6}" cx="{px}" cy="{py}" r="2.6"/>' for px, py in map(frame.place, points)
             ]
-    for k, line in enumerate(lines if len(lines) > 1 else ()):
-        top = TOP + 6 + 13 * k
-        shapes.append(f'<path class="line c{k % 6}" d="M{WIDTH - 104},{top}h14"/>')
-        shapes.append(f'<text x="{WIDTH - 86}" y="{top + 3.5}">{text(line.name)}</text>')
-    return frame.svg(shapes, x_label, y_label, f"{y_label} against {x_label}")
+    names = [f'<span class="swatch c{k % 6}"></span>{text(line.name)} ' for k, line in enumerate(lines)]
+    legend = f'<div class="legend">{"".join(names)}</div>' if len(lines) > 1 else ""
+    return legend + frame.svg(shapes, x_label, y_label, f"{y_label} against {x_label}")
 
 
 class _Frame:

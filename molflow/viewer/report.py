@@ -12,6 +12,7 @@ from molflow.batch import Batch
 from molflow.build import UserError
 from molflow.data.store import Store
 from molflow.evaluate import Given, score
+from molflow.metrics.keys import KeySet
 from molflow.metrics.measurement import How
 from molflow.metrics.report import Report
 from molflow.viewer import chemiscope, provenance
@@ -71,7 +72,9 @@ def report_page(
         [gathered.props[k] for k in shown],
     )
     how = How(workers, progress=progress)
-    columns = figures(part, found, judge, base.smiles if base else (), how, strain)
+    keys = found.training.get(judge)
+    known = keys if isinstance(keys, KeySet) else None
+    columns = figures(part, judge, known, base.smiles if base else (), how if strain else None)
     entries = [
         {"index": number, "title": title, "smiles": smiles_of(mols[k]), "reason": reasons.get(number, "")}
         for k, number, title in zip(shown, part.index, part.titles)
