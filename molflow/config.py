@@ -50,6 +50,7 @@ class TrainConfig:
     steps: int | None = None  # instead of epochs
     minutes: float | None = None  # of the clock, validation and sampling included; instead of both
     optimizer: Literal["adamw", "muon"] = "adamw"  # muon: orthogonal steps for matrices of layers, else adamw
+    init: str | None = None  # a model whose weights the run begins with
     lr: float = 5e-3
     warmup: float = 0.04  # share of the run
     decay: Literal["linear", "cosine"] = "linear"

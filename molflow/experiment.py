@@ -52,6 +52,7 @@ class Facts:
                 "set data.fields to what it has"
             )
         if "facts" in store.meta:  # samples, whose noise is told by the facts that it was drawn with
+            _check_noise(store, config)
             return replace(cls.from_dict(json.loads(store.meta["facts"])), checksum=store.checksum)
         vocabulary = Vocabulary()
         if "atom" in fields:
@@ -83,6 +84,21 @@ class Facts:
         law = tuple(values["law"]) if "law" in values else None  # older models lack it, and the shares
         shares = values.get("shares", {})
         return cls(Vocabulary(**labels), sizes, values["scale"], values["dim"], values.get("checksum", ""), law, shares)
+
+
+def noise_of(config: Config) -> dict[str, Any]:
+    """What decides a model's noise besides the facts: pairs of noise and sample are pairs under the same alone."""
+    priors = {name: _mapping(_of_field(config.prior, "prior", name)) for name in _fields(config)}
+    return {"data.fields": _fields(config), "data.centred": config.data.centred, "prior": priors}
+
+
+def _check_noise(store: Store, config: Config) -> None:
+    """Samples of a model are read as what it makes, and paired with its own noise."""
+    made, now = json.loads(store.meta.get("noise", "{}")), noise_of(config)
+    paired = any(_name(spec) == "reflow" for spec in config.coupling)
+    for key in made if paired else made.keys() & {"data.fields"}:
+        if made[key] != now[key]:
+            raise UserError(f"{store.path} holds samples of a model with {key}={made[key]}; say so, not {now[key]}")
 
 
 def class_shares(vocabulary: Vocabulary, store: Store) -> dict[str, list[float]]:

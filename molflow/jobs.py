@@ -6,10 +6,11 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -66,14 +67,18 @@ class SampleJob:
 def sample_shard(job: SampleJob, folder: str, i: int) -> int:
     """Write one part file, unless it is there already; the number of its molecules."""
     path = part(folder, i, job.suffix)
-    ids = job.ids(i)
     if not path.exists():
-        with _one_thread(job.device):
-            model = loaded(job.model, job.device)
-            batch = model.sample_ids(ids, job.seed, job.how or model.defaults, job.atoms)
+        batch = draw(job, i)
         with open_writer(path) as out:
             out.write(batch)
-    return len(ids)
+    return len(job.ids(i))
+
+
+def draw(job: SampleJob, i: int) -> Batch:
+    """The molecules of shard i."""
+    with _one_thread(job.device):
+        model = loaded(job.model, job.device)
+        return model.sample_ids(job.ids(i), job.seed, job.how or model.defaults, job.atoms)
 
 
 def part(folder: str | Path, i: int, suffix: str) -> Path:
@@ -83,19 +88,38 @@ def part(folder: str | Path, i: int, suffix: str) -> Path:
 def run(
     job: SampleJob, out: str | Path, workers: int | None = None, overwrite: bool = False, progress: bool = False
 ) -> Path:
-    """All shards, here or in worker processes, then one file; a run that was killed goes on where it stopped."""
-    from tqdm import tqdm
-
+    """All shards, then one file; a run that was killed goes on where it stopped."""
     out = Path(out)
     if format_of(out, WRITABLE) != job.suffix:
         raise UserError(f"{out} is no {job.suffix} file")
+    with parts(job, out, sample_shard, workers, overwrite, progress) as paths, open_writer(out, overwrite) as file:
+        for path in paths:
+            file.copy(path)
+    return out
+
+
+Job = TypeVar("Job", bound=SampleJob)
+
+
+@contextlib.contextmanager
+def parts(
+    job: Job,
+    out: Path,
+    shard: Callable[[Job, str, int], int],
+    workers: int | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Iterator[list[Path]]:
+    """The files that ``shard`` makes, here or in worker processes; they go when the block has made ``out`` of them."""
+    from tqdm import tqdm
+
     refuse_existing(out, overwrite)
     if workers is not None and workers < 0:
         raise UserError(f"--workers must be 0 (this process alone) or more, not {workers}")
     folder = out.with_name(out.name + ".parts")
     _prepare(folder, job.fingerprint(), overwrite)
     processes = 0 if job.device != "cpu" else min(cpus() if workers is None else workers, job.shards)
-    work = partial(sample_shard, job, str(folder))
+    work = partial(shard, job, str(folder))
     results = map_killable(work, range(job.shards), workers=processes if processes > 1 else 0)
     with tqdm(total=job.n, unit="molecule", disable=not progress) as bar:
         for i, result in results:
@@ -104,11 +128,8 @@ def run(
                     f"shard {i} failed ({result.message}); the others are kept in {folder}: run again to go on"
                 )
             bar.update(result)
-    with open_writer(out, overwrite) as file:
-        for i in range(job.shards):
-            file.copy(part(folder, i, job.suffix))
+    yield [part(folder, i, job.suffix) for i in range(job.shards)]
     shutil.rmtree(folder)
-    return out
 
 
 def trajectory(job: SampleJob, count: int) -> Iterator[Batch]:

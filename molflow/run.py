@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import platform
@@ -14,7 +15,7 @@ from typing import Any
 
 import molflow
 from molflow.build import UserError
-from molflow.checkpoint import CONFIG, WEIGHTS, write_atomically
+from molflow.checkpoint import CONFIG, WEIGHTS, locate, write_atomically
 from molflow.config import Config, dump_config, read_config
 
 FREE_ON_RESUME = {"train", "sample", "data"}  # what may differ from the run's first part; the rest makes another run
@@ -53,6 +54,9 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write_config(config)
         origin = {**versions(), "data": config.data.path, "data_checksum": checksum}
+        if init := config.train.init:
+            weights = hashlib.sha256((locate(init) / WEIGHTS).read_bytes()).hexdigest()
+            origin["init"] = {"model": init, "weights": f"sha256:{weights}"}
         write_atomically(self.origin, json.dumps(origin, indent=1) + "\n")
 
     def check_same(self, config: Config, checksum: str) -> None:

@@ -28,6 +28,14 @@ def moons(tmp_path_factory) -> Path:
     return make_toy(tmp_path_factory.mktemp("toy") / "moons.safetensors", "moons", n=300).path
 
 
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("pairs") / "pairs.safetensors"
+    few = ["--pairs", "60", "--steps", "1", "--workers", "0", "--device", "cpu"]
+    assert main(["reflow", "small", *few, "--out", str(out)]) == 0
+    return out
+
+
 def test_it_is_complete(config):
     text = config.read_text(encoding="utf-8")
     values = yaml.safe_load(text)
@@ -51,13 +59,15 @@ def test_the_three_sizes_of_qm9(name, least, most):
     assert least < count / 1e6 < most
 
 
-def test_it_trains_two_steps_and_samples(config, few_molecules, moons, tmp_path, monkeypatch):
+def test_it_trains_two_steps_and_samples(config, few_molecules, moons, pairs, tmp_path, monkeypatch):
     given = yaml.safe_load(config.read_text(encoding="utf-8"))
     molecules = "atom" in given["data"]["fields"]
     changes = {"data.path": few_molecules if molecules else moons, "data.pairs": 1000}
     changes |= {"train.steps": 2, "train.samples": 2, "train.validate": 1, "sample.steps": 2}
     changes |= {"train.device": "cpu", "train.compile": "none", "data.workers": 0}
     changes |= {f"network.{key}": value for key, value in SMALLER.items() if key in given["network"]}
+    if given["coupling"] == [{"name": "reflow"}]:
+        changes |= {"data.path": pairs, "train.init": "null"}
     monkeypatch.chdir(tmp_path)
     assert main(["train", str(config), *(f"{key}={value}" for key, value in changes.items())]) == 0
     run = tmp_path / "runs" / config.stem  # where it goes when --out is not given

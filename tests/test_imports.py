@@ -17,7 +17,7 @@ LEVELS = (
     ("atomic", "batch", "geometry", "build", "plugins", "device", "rng", "workers", "chem"),
     ("data", "priors", "couplings", "paths", "networks", "solvers", "metrics", "times"),
     ("objective", "flow", "generate", "evaluate", "analysis", "config", "experiment"),
-    ("training", "checkpoint", "run", "jobs"),
+    ("training", "checkpoint", "run", "jobs", "reflow"),
     ("viewer",),
     ("cli", "__main__"),
 )

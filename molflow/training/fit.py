@@ -53,6 +53,8 @@ def fit(config: Config, out: str | Path, resume: bool = False, overwrite: bool =
         if resume:
             run.check_same(config, store.checksum)
             training.restore(run.read_checkpoint(VERSION))
+        elif config.train.init:
+            training.begin_from(config.train.init)
         if first:  # nothing that was there changes before all else is known to be well
             run.go_on(config, training.steps_done) if resume else run.start(config, store.checksum)
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -12,6 +12,7 @@ from lightning import LightningModule
 from torch import Tensor
 
 from molflow.batch import Batch
+from molflow.checkpoint import begin_from
 from molflow.config import EPOCHS, Config
 from molflow.data.loader import Loader
 from molflow.data.store import Store
@@ -200,6 +201,11 @@ class Training(LightningModule):
         """Tell of the steps that were not taken since the last time; this waits for the device."""
         for step in self.skips.read():
             self.print(f"step {step + 1}: the loss or its gradient is not finite; this batch is skipped")
+
+    def begin_from(self, source: str) -> None:
+        """Weights and average of another model, before the first step."""
+        begin_from(source, self.network, self.facts)
+        self.average.load_state_dict(self.network.state_dict())
 
     # -- what a checkpoint holds: tensors and numbers alone
 

@@ -23,6 +23,8 @@ def dry_run(config: Config) -> dict[str, Any]:
     """Sizes, parameters, memory and the expected time of a run; the steps are taken on batches dear and cheap."""
     store = Store(config.data.path)
     training = Training(config, store)
+    if config.train.init:
+        training.begin_from(config.train.init)
     training.to(pick_device(config.train.device))
     loader, optimizer = training.loader(), training.configure_optimizers()
     sizes = store.sizes[loader.index]

@@ -1,0 +1,67 @@
+"""molflow reflow"""
+
+from __future__ import annotations
+
+import sys
+
+
+def reflow(
+    model: str,
+    *,
+    pairs: int = 200_000,
+    out: str = "pairs.safetensors",
+    steps: int | None = None,
+    seed: int = 0,
+    atoms: str | None = None,
+    grid: str | None = None,
+    solver: str | None = None,
+    valid_only: bool = False,
+    device: str = "auto",
+    workers: int | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Make pairs of noise and sample with a trained model: what a straighter model is trained on.
+
+    The file holds the samples; each one's noise is found again from its number and the seed. A run that was killed
+    goes on where it stopped when the command is given again.
+
+    Args:
+        model: a shipped model by name, a run folder, or the path of its weights
+        pairs: how many
+        out: the data file, .safetensors
+        steps: steps from noise to sample (default: the model's)
+        seed: of the noise; another one than the samples that will be scored have
+        atoms: sizes wanted, such as 12, 9-29 or 9,12,15-17 (default: as in the training set)
+        grid: where the steps lie (default: the model's)
+        solver: the method of a step (default: the model's)
+        valid_only: leave out what `strict` calls invalid; the student then learns another law than its teacher's
+        device: auto, cpu, cuda or mps
+        workers: processes on a CPU (default: one a processor)
+        overwrite: replace the file if it exists
+
+    Examples:
+        molflow reflow runs/teacher --pairs 200000 --out pairs.safetensors
+        molflow reflow small --pairs 1000 --steps 100 --seed 1 --out pairs.safetensors
+    """
+    import time
+
+    from molflow.build import UserError
+    from molflow.device import pick_device
+    from molflow.jobs import loaded
+    from molflow.reflow import PairsJob, make_pairs
+
+    chosen = pick_device(device)
+    teacher = loaded(model, str(chosen))
+    how = teacher.defaults.updated(steps=steps, grid=grid, solver=solver)
+    teacher.times(how)
+    teacher.sizes.asked(atoms)
+    if valid_only and "atom" not in teacher.path.paths:
+        raise UserError(f"--valid-only: {model} makes points, which are neither valid nor invalid")
+    job = PairsJob(model, pairs, seed, how, atoms, str(chosen), valid_only=valid_only)
+    print(f"{model}: {pairs} pairs, {how.steps} {how.solver} steps on a {how.grid} grid, seed {seed}, on {chosen}")
+    started = time.monotonic()
+    made = make_pairs(job, out, workers, overwrite, progress=sys.stderr.isatty())
+    print(f"{out} written: {made.pairs} pairs in {time.monotonic() - started:.1f} s")
+    for reason, count in made.left_out.items():
+        print(f"left out: {count} samples, {reason}")
+    print(f"train on them: molflow train configs/reflow.yaml data.path={out} train.init={model}")
