@@ -21,8 +21,8 @@ MOST_PROGRAMS = 256  # of one function; torch gives up at eight
 class Compiled:
     """A network whose layers are compiled, for the shapes that are common; batches of other shapes run as written.
 
-    "layers" compiles the layers one by one: they are alike, so each shape is compiled once, not once a layer. "graphs"
-    compiles the network whole and replays each shape as one CUDA graph.
+    "layers" compiles the layers one by one: they are alike, so a shape takes two programs, of the first layer and of
+    the others, not one a layer. "graphs" compiles the network whole and replays each shape as one CUDA graph.
     """
 
     def __init__(self, network: nn.Module, how: Literal["none", "layers", "graphs"], shapes: Sequence[Shape]):
