@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import importlib
 import inspect
+import os
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union
 
@@ -18,6 +20,26 @@ from molflow.plugins import installed, load
 class UserError(ValueError):
     """A mistake that the person at the keyboard can mend; the command line prints it and exits with 2."""
 
+    keys: tuple[str | int, ...] = ()  # of a configuration, outermost first, where the mistake is in one
+
+
+@contextlib.contextmanager
+def at(*keys: str | int) -> Iterator[None]:
+    """A mistake met inside belongs to these keys of a configuration.
+
+    >>> try:
+    ...     with at("path"), at("pos"):
+    ...         raise UserError("no such path")
+    ... except UserError as error:
+    ...     print(error.keys)
+    ('path', 'pos')
+    """
+    try:
+        yield
+    except UserError as error:
+        error.keys = (*keys, *error.keys)
+        raise
+
 
 def unknown(what: str, given: object, choices: typing.Iterable[str]) -> UserError:
     """``unknown path 'slerp'; choose from cosine, linear`` with the nearest choice first in mind."""
@@ -25,6 +47,17 @@ def unknown(what: str, given: object, choices: typing.Iterable[str]) -> UserErro
     near = difflib.get_close_matches(str(given), choices, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     return UserError(f"unknown {what} {given!r}{hint}; choose from {', '.join(choices) or 'nothing'}")
+
+
+def no_file(path: str | os.PathLike[str], advice: str = "") -> UserError:
+    """``mine.sfd: no such file (did you mean 'mine.sdf'?)``: the nearest name in the same folder, if one is near."""
+    path = Path(path)
+    folder = path.parent
+    if not str(path) or not folder.is_dir():
+        return UserError(f"{path}: no such file{advice}; there is no folder {folder}")
+    near = difflib.get_close_matches(path.name, [entry.name for entry in folder.iterdir()], n=1, cutoff=0.8)
+    hint = f" (did you mean {str(folder / near[0])!r}?)" if near else ""
+    return UserError(f"{path}: no such file{hint}{advice}")
 
 
 def resolve(target: str | Callable) -> Callable:
@@ -91,9 +124,10 @@ def check_keywords(
     open_to_user = [key for key in accepted if key not in hidden]
     out = {}
     for key, value in keywords.items():
-        if key not in open_to_user:
-            raise unknown(f"key of {where}", key, open_to_user)
-        out[key] = coerce(value, hints[key], f"{where}: {key}")
+        with at(key):
+            if key not in open_to_user:
+                raise unknown(f"key of {where}", key, open_to_user)
+            out[key] = coerce(value, hints[key], f"{where}: {key}")
     missing = [k for k in open_to_user if k not in out and accepted[k].default is inspect.Parameter.empty]
     if missing:
         raise UserError(f"{where} needs {', '.join(missing)}")
@@ -157,7 +191,11 @@ def coerce(value: Any, hint: Any, where: str) -> Any:
         if not isinstance(value, Mapping):
             raise _wrong(where, hint, value)
         _, item = typing.get_args(hint) or (Any, Any)
-        return {key: coerce(entry, item, f"{where}.{key}") for key, entry in value.items()}
+        entries = {}
+        for key, entry in value.items():
+            with at(key):
+                entries[key] = coerce(entry, item, f"{where}.{key}")
+        return entries
     if isinstance(expected, type) and issubclass(expected, (list, tuple, typing.Sequence)):  # type: ignore[arg-type]
         if not isinstance(value, (list, tuple)):
             raise _wrong(where, hint, value)
@@ -167,7 +205,10 @@ def coerce(value: Any, hint: Any, where: str) -> Any:
                 raise _wrong(where, hint, value)
         else:
             kinds = [kinds[0]] * len(value)
-        items = [coerce(entry, kind, f"{where}[{i}]") for i, (entry, kind) in enumerate(zip(value, kinds))]
+        items = []
+        for i, (entry, kind) in enumerate(zip(value, kinds)):
+            with at(i):
+                items.append(coerce(entry, kind, f"{where}[{i}]"))
         return tuple(items) if expected is tuple else items
     return value
 

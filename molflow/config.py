@@ -10,8 +10,9 @@ from typing import Any, Literal
 import yaml
 
 from molflow.batch import FIELDS
-from molflow.build import UserError, from_mapping, unknown
+from molflow.build import UserError, at, from_mapping, no_file, unknown
 from molflow.generate import Sampling
+from molflow.yamlfile import read_yaml, told_by_line
 
 EPOCHS = 10.0  # of a run that is told no length
 LENGTHS = ("epochs", "steps", "minutes")
@@ -109,20 +110,11 @@ def read_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     """A YAML file with ``{"train.lr": 1e-3}``-style overrides, checked key by key."""
     path = Path(path)
     try:
-        text = path.read_text()
+        values = read_yaml(path)
     except OSError as error:
         shipped = ", ".join(sorted(str(p) for p in Path("configs").glob("*.yaml")))
-        raise UserError(
-            f"cannot read {path}: {error.strerror}" + (f"; there are {shipped}" if shipped else "")
-        ) from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is no text file, so no configuration") from None
-    try:
-        values = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected keys and values")
+        near = no_file(path) if isinstance(error, FileNotFoundError) else f"{path}: {error.strerror}"
+        raise UserError(f"cannot read {near}" + (f"; there are {shipped}" if shipped else "")) from None
     overrides = overrides or {}
     for key, value in overrides.items():
         set_key(values, key, value)
@@ -131,7 +123,8 @@ def read_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         given = {name for name in LENGTHS if f"train.{name}" in overrides and train.get(name) is not None}
         for name in set(LENGTHS) - given if given else ():
             train.pop(name, None)
-    return parse_config(values, str(path))
+    with told_by_line(path, overrides):
+        return parse_config(values, str(path))
 
 
 def parse_config(values: Mapping[str, Any], where: str = "") -> Config:
@@ -161,7 +154,8 @@ def dump_config(config: Config) -> str:
 
 def _require(key: str, value: Any, holds: bool, what: str) -> None:
     if not holds:
-        raise UserError(f"{key} must be {what}, not {value}")
+        with at(*key.split(".")[1:]):
+            raise UserError(f"{key} must be {what}, not {value}")
 
 
 def _plain(value: Any) -> Any:

@@ -200,6 +200,8 @@ def _read_reference(reference: Given, shard: Shard, seed: int, how: How) -> tupl
     train = _run(Plan(protocols, 2 * count, seed, like=like), source, how, "reading the reference")
     if not train.inventory.n:
         raise UserError(f"{reference}: no training molecules in it")
+    if not train.inventory.sizes:
+        raise UserError(f"{reference}: none of its {train.inventory.n:,} molecules can be read")
     keys: dict[str, KeySet | str] = dict.fromkeys(shard.tallies, "the protocol does not apply")
     for name, tally in train.tallies.items():
         why = protocol(name).inapplicable(train.inventory)

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from molflow.batch import FIELDS
-from molflow.build import UserError, build, find, resolve, unknown
+from molflow.build import UserError, at, build, find, resolve, unknown
 from molflow.chem.vocabulary import Vocabulary
 from molflow.config import Component, Config
 from molflow.couplings import COUPLINGS
-from molflow.couplings.coupling import Chain
+from molflow.couplings.coupling import Chain, Coupling
 from molflow.data.sizes import Sizes
 from molflow.data.store import Store
 from molflow.generate import Model
@@ -124,12 +124,16 @@ def make_model(config: Config, facts: Facts) -> Model:
         prior_spec, path_spec = _of_field(config.prior, "prior", name), _of_field(config.path, "path", name)
         spec = _with_facts(prior_spec, name, facts)
         if name == "pos":
-            prior = build("prior", PRIORS, spec, field=name, channels=facts.dim, centred=config.data.centred)
-            paths[name] = build("path", PATHS, path_spec)
+            with at("prior", name):
+                prior = build("prior", PRIORS, spec, field=name, channels=facts.dim, centred=config.data.centred)
+            with at("path", name):
+                paths[name] = build("path", PATHS, path_spec)
         else:
-            prior = build("prior", PRIORS, spec, field=name, channels=classes[name])
+            with at("prior", name):
+                prior = build("prior", PRIORS, spec, field=name, channels=classes[name])
             states = prior.states(classes[name])
-            paths[name] = build("path", PATHS, path_spec, states=states)
+            with at("path", name):
+                paths[name] = build("path", PATHS, path_spec, states=states)
             widths[name] = (states, classes[name])
         _check_fit(name, prior_spec, prior, path_spec, paths[name])
         if made := set(prior.reads) & set(fields):
@@ -139,7 +143,8 @@ def make_model(config: Config, facts: Facts) -> Model:
             )
         priors.append(prior)
     try:
-        network = build("network", NETWORKS, config.network, fields=widths, dim=facts.dim)
+        with at("network"):
+            network = build("network", NETWORKS, config.network, fields=widths, dim=facts.dim)
     except (RuntimeError, ArithmeticError) as error:  # torch's word for a width below one
         raise UserError(f"network {config.network}: it cannot be built ({error})") from error
     return Model(
@@ -156,16 +161,22 @@ def make_model(config: Config, facts: Facts) -> Model:
 def make_objective(config: Config, model: Model) -> Objective:
     """What training minimises."""
     weights = {name: config.loss.weights.get(name, 1.0) for name in model.path.paths}
-    coupling = Chain([build("coupling", COUPLINGS, spec, prior=model.prior) for spec in config.coupling])
+    coupling = Chain([_coupling(k, spec, model.prior) for k, spec in enumerate(config.coupling)])
     if coupling.turns and not (config.data.centred and "rotation" in model.network.symmetries):
         why = "clouds that are not centred" if not config.data.centred else f"network {_name(config.network)}"
         raise UserError(
             f"coupling align turns the noise onto the data, and {why} would learn that turn: give it rotate: false"
         )
-    times = build("times", TIMES, config.times)
+    with at("times"):
+        times = build("times", TIMES, config.times)
     return Objective(
         model.prior, coupling, model.path, times, weights, hint=config.loss.hint, centred=config.data.centred
     )
+
+
+def _coupling(k: int, spec: Component, prior: Product) -> Coupling:
+    with at("coupling", k):
+        return build("coupling", COUPLINGS, spec, prior=prior)
 
 
 def _fields(config: Config) -> list[str]:

@@ -79,7 +79,7 @@ def test_a_misspelt_verb_is_answered_with_the_nearest(capsys):
     ("error", "code", "message"),
     [
         (UserError("the file is cut in half"), 2, "error: the file is cut in half"),
-        (OSError(28, "No space left on device", "a.sdf"), 2, "error: [Errno 28] No space left on device: 'a.sdf'"),
+        (OSError(28, "No space left on device", "a.sdf"), 2, "error: a.sdf: No space left on device"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )

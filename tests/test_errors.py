@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import resource
+import shlex
 import shutil
 
 import pytest
@@ -73,14 +74,17 @@ def cut(path, share=0.5):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("train nothing.yaml", "cannot read nothing.yaml: No such file"),
+        ("train nothing.yaml", "cannot read nothing.yaml: no such file"),
         ("train tiny.yaml data.path=nothing.safetensors", "nothing.safetensors: no such file. Make one with"),
         ("train tiny.yaml data.path=tiny.yaml", "tiny.yaml is not a molflow data file"),
         ("train tiny.yaml data.path=model/model.safetensors", "not one of molecules (model weights, perhaps)"),
         ("train some.sdf", "some.sdf"),
         ("train tiny.yaml trian.lr=1", "unknown key of tiny.yaml 'trian' (did you mean 'train'?)"),
         ("train tiny.yaml train.lr=fast", "tiny.yaml: train: lr: expected float, not 'fast'"),
-        ("train tiny.yaml path.pos=slerp", "unknown path 'slerp'; choose from jump, linear, one_hot"),
+        (
+            "train tiny.yaml path.pos=slerp",
+            "unknown path 'slerp'; choose from custom, interpolant, jump, linear, one_hot",
+        ),
         ("train tiny.yaml network.heads=5", "heads (5) divide width (16)"),
         ("train tiny.yaml train.device=cuda", "no cuda device here"),
         ("train tiny.yaml train.device=tpu", "unknown device 'tpu'"),
@@ -114,11 +118,96 @@ def cut(path, share=0.5):
         ("data import nothing.sdf --out x.safetensors", "nothing.sdf: no such file"),
         ("data import some.sdf --out few.safetensors", "few.safetensors exists"),
         ("data toy circles --out x.safetensors", "unknown toy 'circles'; choose from"),
+        ("train tinyy.yaml", "tinyy.yaml: no such file (did you mean 'tiny.yaml'?)"),
+        ("train model", "cannot read model: Is a directory"),
+        ("train tiny.yaml data.path=model", "model is a folder; a data file is one file"),
+        ("train tiny.yaml train.lr", "does not know what to do with 'train.lr': to set a key, say train.lr=VALUE"),
+        ("train tiny.yaml train.lr.x=3", "tiny.yaml: train: lr: expected float, not {'x': 3}"),
+        ("train tiny.yaml train.lr=-1", "train.lr must be above 0, not -1"),
+        ("train", "`molflow train` needs CONFIG (see `molflow train --help`)"),
+        ("sample model more", "`molflow sample` does not know what to do with 'more'"),
+        ("sample model --overwrite=maybe", "--overwrite takes no value: say --overwrite or --no-overwrite"),
+        ("sample model --n", "--n needs a value"),
+        ("sample model --step 4", "unknown option of `molflow sample` '--step' (did you mean '--steps'?)"),
+        ("sample model --out model", "model is a folder: name a file in it"),
+        ("sample model --out molecules", "molecules: it has no suffix; choose from .sdf"),
+        ("sample model --out x.xyz --trajectory x.xyz", "--out and --trajectory are both x.xyz"),
+        ("sample some.sdf", "some.sdf is no model: its folder holds no config.json beside it"),
+        ("sample model --temperature -1", "temperature must be above 0, not -1"),
+        ("sample model -n 0", "must be at least 1, not 0"),
+        ("score", "name a file of molecules, or ask for --list"),
+        ("score sme.sdf", "sme.sdf: no such file (did you mean 'some.sdf'?)"),
+        ("score model", "model is a folder: name a file in it; choose from .sdf"),
+        ("score empty.sdf", "no molecules in empty.sdf: empty"),
+        ("score noise.npz", "noise.npz: not a whole npz file of plain arrays"),
+        ("score some.sdf --reference noise.sdf", "noise.sdf: none of its 1 molecules can be read"),
+        ("score some.sdf --subset -5", "subset must be at least 1, not -5"),
+        ("score some.sdf --threshold a", "--threshold[0]: expected float, not 'a'"),
+        ("score '*.sdff'", "no file has such a name"),
+        ("data import empty.sdf --out x.safetensors", "there are no records in the files: they are empty"),
+        ("data import some.sdf --out model", "model is a folder: name a file in it"),
+        ("data ifno x", "unknown verb of `molflow data` 'ifno' (did you mean 'info'?)"),
+        ("data toy moons --points x --out x.safetensors", "points: 'x' is no size"),
+        ("data toy noise.npz --out x.safetensors", "noise.npz is not an array as numpy.save or numpy.savez writes it"),
+        ("data info model", "model is a folder; a data file is one file"),
+        ("info some.sdf", "some.sdf is not a molflow data file. If it holds molecules"),
+        ("--hlep", "unknown option of `molflow` '--hlep' (did you mean '--help'?)"),
+        ("help smaple", "unknown verb 'smaple' (did you mean 'sample'?)"),
         ("smaple model", "unknown verb 'smaple' (did you mean 'sample'?)"),
     ],
 )
 def test_a_mistake_is_answered_in_words(capsys, place, line, words):
-    assert words in refused(capsys, place, *line.split())
+    (place / "empty.sdf").touch()
+    for name in ("noise.npz", "noise.sdf"):
+        (place / name).write_bytes(b"\x80\x04" + bytes(range(7, 200)))
+    err = refused(capsys, place, *shlex.split(line))
+    assert words in err
+    assert "pickle" not in err, "numpy's advice to load it all the same is not ours"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("data:\n  path: x\n train: [1\n", "mine.yaml, line 3, column 2: this is not valid YAML (expected <block end>"),
+        ("data:\n\tpath: x\n", "mine.yaml, line 2, column 1: this is not valid YAML (found character '\\t'"),
+        ("seed: 0\n\nseed: 1\n", "mine.yaml, line 3: seed was given in line 1 already"),
+        ("seed: 0\ntrian: {lr: 1}\n", "mine.yaml, line 2: unknown key 'trian' (did you mean 'train'?)"),
+        ("train:\n  lr: 1\n  warmpu: 0\n", "mine.yaml, line 3: unknown key of train 'warmpu' (did you mean 'warmup'?)"),
+        ("train:\n  lr: fast\n", "mine.yaml, line 2: train: lr: expected float, not 'fast'"),
+        ("train:\n  steps: 1\n  lr: -1\n", "mine.yaml, line 3: train.lr must be above 0"),
+        ("data:\n  fields: [pos,\n    atmo]\n", "mine.yaml, line 3: unknown value for data: fields[1] 'atmo'"),
+        ("{}", "no data file was named"),
+        ("- a\n", "mine.yaml: expected keys and values, such as `seed: 0`"),
+        ("", "no data file was named: give data.path"),
+        (
+            "DATA\npath:\n  pos:\n    name: linear\n    capp: 3\n",
+            "mine.yaml, line 5: unknown key of path 'linear' 'capp'",
+        ),
+        ("DATA\nnetwork: dens\n", "mine.yaml, line 2: unknown network 'dens' (did you mean 'dense'?)"),
+        ("DATA\ncoupling:\n- align\n- aling\n", "mine.yaml, line 4: unknown coupling 'aling'"),
+        ("DATA\nprior:\n  {pos: gaussian, atom: unifrom, bond: mask}\n", "mine.yaml, line 3: unknown prior 'unifrom'"),
+        ("DATA\ntimes: bta\n", "mine.yaml, line 2: unknown times 'bta' (did you mean 'beta'?)"),
+    ],
+)
+def test_a_mistake_in_a_configuration_is_told_by_its_line(capsys, place, text, words):
+    (place / "mine.yaml").write_text(text.replace("DATA", "data: {path: few.safetensors}"))
+    assert words in refused(capsys, place, "train", "mine.yaml", "--dry-run")
+
+
+def test_a_mistake_given_beside_the_file_is_not_told_by_a_line_of_it(capsys, place):
+    err = refused(capsys, place, "train", "tiny.yaml", "network.width=-4", "--dry-run")
+    assert "line" not in err and "network 'dense'" in err
+
+
+def test_what_may_not_be_read_is_named_with_what_may_be_done(capsys, monkeypatch):
+    """As for anyone but root; so the system's answer is put on."""
+
+    def denied(_):
+        raise PermissionError(13, "Permission denied", "runs/theirs")
+
+    monkeypatch.setattr("molflow.cli._run", denied)
+    assert main(["info", "runs/theirs"]) == 2
+    assert "error: runs/theirs: Permission denied: you may not" in capsys.readouterr().err
 
 
 # -- damaged files
@@ -227,3 +316,5 @@ def test_debug_shows_where_a_mistake_was_found(place):
 
     with pytest.raises(UserError, match="no such file"):
         main(["--debug", "train", "tiny.yaml", "data.path=nothing.safetensors"])
+    with pytest.raises(UserError, match="no such file"):
+        main(["train", "tiny.yaml", "data.path=nothing.safetensors", "--debug"])

@@ -1,4 +1,4 @@
-"""Parts that other packages bring by entry points: the package of docs/extending.md is installed and used as it says."""
+"""Other packages bring parts by entry points: the package of docs/extending.md is installed and used as it says."""
 
 from __future__ import annotations
 

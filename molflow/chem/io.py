@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from molflow.build import UserError
+from molflow.build import UserError, no_file
 from molflow.chem import read_arrays, read_tables, read_text
 from molflow.chem.record import Lines, Record
 from molflow.chem.write import Writer
@@ -43,8 +43,12 @@ def format_of(path: str | os.PathLike[str], known: Sequence[str] = READABLE) -> 
     bare = name.removesuffix(".gz")
     suffix = Path(bare).suffix
     if suffix not in known or (suffix == ".npz" and bare != name):
-        choices = ", ".join(known)
-        raise UserError(f"{path}: unknown suffix {suffix or 'none'!r}; choose from {choices} (text also with .gz)")
+        choices = f"choose from {', '.join(known)} (text also with .gz)"
+        if not name:
+            raise UserError(f"no file was named: {str(path)!r}")
+        if Path(path).is_dir():
+            raise UserError(f"{path} is a folder: name a file in it; {choices}")
+        raise UserError(f"{path}: {f'unknown suffix {suffix!r}' if suffix else 'it has no suffix'}; {choices}")
     return suffix
 
 
@@ -55,7 +59,7 @@ def read(path: str | os.PathLike[str]) -> Iterator[Record]:
     if path.is_dir():
         raise UserError(f"{path} is a folder: name its files, such as '{path / '*.sdf'}'")
     if not path.exists():
-        raise UserError(f"{path}: no such file")
+        raise no_file(path)
     if reader is read_arrays.npz:
         return read_arrays.npz(path)
     return reader(Lines(path))
@@ -83,8 +87,10 @@ def expand(patterns: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) 
         raise UserError("no files were named")
     for file in files:
         format_of(file)
-        if not file.is_file():
-            raise UserError(f"{file}: {'a folder: name its files' if file.is_dir() else 'no such file'}")
+        if file.is_dir():
+            raise UserError(f"{file} is a folder: name its files, such as '{file / '*.sdf'}'")
+        if not file.exists():
+            raise no_file(file)
     return files
 
 

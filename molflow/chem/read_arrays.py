@@ -41,7 +41,8 @@ def load_npz(path: Path) -> Arrays:
         with np.load(path, allow_pickle=False) as file:
             columns = {name: file[name] for name in file.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise UserError(f"{path}: not a whole npz file of plain arrays ({error})") from None
+        why = "" if "pickle" in str(error) else f" ({error})"  # numpy would advise to load it unsafely
+        raise UserError(f"{path}: not a whole npz file of plain arrays{why}") from None
     missing = [name for name in ("offsets", "numbers", "positions") if name not in columns]
     if missing:
         found = ", ".join(columns) or "nothing"

@@ -62,6 +62,8 @@ def _smiles_column(path: str, names: list[str]) -> int:
     for k, name in enumerate(lower):
         if "smiles" in name:
             return k
+    if not all(name.isprintable() for name in names):
+        raise UserError(f"{path}: this is no table of text")
     raise UserError(f"{path}: no column named 'smiles' among {', '.join(map(repr, names)) or 'none'}")
 
 

@@ -25,11 +25,16 @@ VERBS = {  # molflow/cli/<verb>.py holds a function of that name, or VERBS with 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0, or 2 for a mistake that its message explains, or 130 for Ctrl-C."""
+    """Run one command; the exit code is 0, or 2 for a mistake that its message explains, or 130 for Ctrl-C.
+
+    ``--debug``, wherever it stands, shows where in the program a mistake was found.
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
-    debug = argv[:1] == ["--debug"]
+    end = argv.index("--") if "--" in argv else len(argv)
+    debug = "--debug" in argv[:end]
+    argv = [token for token in argv[:end] if token != "--debug"] + argv[end:]
     try:
-        code = _run(argv[debug:])
+        code = _run(argv)
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # `molflow ... | head`: nobody reads on; Python must not try to flush again at exit
@@ -43,11 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UserError, OSError) as error:  # OSError: a file that is not there, a disk that is full
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_words(error)}", file=sys.stderr)
         return 2
 
 
 def _run(argv: list[str]) -> int:
+    if argv[:1] == ["help"]:  # `molflow help sample`
+        argv = [*argv[1:], "--help"]
     if not argv or argv[0] in ("-h", "--help"):
         print(_overview("molflow", VERBS, "3D molecules and point clouds by flow matching."))
         return 0 if argv else 2
@@ -56,6 +63,8 @@ def _run(argv: list[str]) -> int:
 
         print(f"molflow {__version__}")
         return 0
+    if argv[0].startswith("-"):
+        raise unknown("option of `molflow`", argv[0], ("--help", "--version", "--debug"))
     if argv[0] not in VERBS:
         raise unknown("verb", argv[0], VERBS)
     verb, *rest = argv
@@ -63,6 +72,14 @@ def _run(argv: list[str]) -> int:
     if hasattr(module, "VERBS"):
         return _below(f"molflow {verb}", module.VERBS, VERBS[verb], rest)
     return call(getattr(module, verb), rest, f"molflow {verb}") or 0
+
+
+def _words(error: UserError | OSError) -> str:
+    """What the system says of a file, in the order of our own messages, and what may be done."""
+    if not isinstance(error, OSError) or error.filename is None:
+        return str(error)
+    advice = ": you may not; choose another place, or ask for the right" if isinstance(error, PermissionError) else ""
+    return f"{error.filename}: {error.strerror}{advice}"
 
 
 def _below(prog: str, verbs: Mapping[str, Callable | str], summary: str, argv: list[str]) -> int:

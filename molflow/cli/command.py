@@ -14,6 +14,7 @@ from molflow.build import UserError, coerce, unknown
 
 _OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 _NUMBER = re.compile(r"-\.?\d")
+_SHORT = {"out": "-o", "n": "-n"}
 _SECTION = re.compile(r"(Args|Examples?|Returns|Raises):$")
 
 
@@ -82,7 +83,7 @@ def parser_of(function: Callable, prog: str) -> argparse.ArgumentParser:
             parser.add_argument(_flag(name), action=argparse.BooleanOptionalAction, **common)
         else:
             action = "append" if _is_list(hint) else "store"
-            flags = ["--out", "-o"] if name == "out" else [_flag(name)]
+            flags = [_flag(name), *filter(None, [_SHORT.get(name)])]
             parser.add_argument(*flags, action=action, metavar=_metavar(hint), **common)
     return parser
 
@@ -111,6 +112,13 @@ def read_docstring(function: Callable) -> tuple[str, dict[str, str], str]:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        missing = message.removeprefix("the following arguments are required: ")
+        if missing != message:
+            message = f"`{self.prog}` needs {re.sub('/-[a-z]', '', missing)}"
+        extra = message.removeprefix("unrecognized arguments: ")
+        if extra != message:
+            setting = f": to set a key, say {extra}=VALUE" if "." in extra and "key=value" in str(self.usage) else ""
+            message = f"`{self.prog}` does not know what to do with {extra!r}{setting}"
         raise UserError(f"{message} (see `{self.prog} --help`)")
 
 
@@ -136,12 +144,15 @@ def _sort(
                 positionals.append(token)
             continue
         flag, equals, value = token.partition("=")
-        flag = flag if flag in known else flag.replace("_", "-")
+        if flag not in known:
+            flag = flag.replace("_", "-")
         is_override = flag not in known and takes_overrides and "." in token.partition("=")[0]
         if flag not in known and not is_override:
             raise unknown(f"option of `{parser.prog}`", token.partition("=")[0], _visible(known))
         if not is_override and known[flag].nargs == 0:
-            options.append(flag + equals + value)
+            if equals:
+                raise UserError(f"{flag} takes no value: say {' or '.join(known[flag].option_strings)}, not {token}")
+            options.append(flag)
             continue
         if not equals:
             if not tokens or tokens[0].startswith("--"):

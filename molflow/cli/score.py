@@ -87,6 +87,8 @@ def score(
         rows=per_molecule is not None,
         progress=sys.stderr.isatty(),
     )
+    if not report.n:
+        raise UserError(f"no molecules in {', '.join(files)}: empty")
     print(report.table())
     if json is not None:
         import json as encoder

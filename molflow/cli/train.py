@@ -39,6 +39,7 @@ def train(
     from pathlib import Path
 
     from molflow.config import dump_config, read_config
+    from molflow.yamlfile import told_by_line
 
     resolved = read_config(config, overrides)
     if print_config:
@@ -46,19 +47,20 @@ def train(
         return 0
     from molflow import training
 
-    if dry_run:
-        for name, value in training.dry_run(resolved).items():
-            print(f"{name:>15}  {value}")
-        return 0
-    if profile:
-        print(training.profile(resolved))
-        return 0
-    folder = out or f"runs/{Path(config).stem}"
-    try:
-        training.fit(resolved, folder, resume=resume, overwrite=overwrite, progress=sys.stderr.isatty())
-    except training.Interrupted as stop:
-        print(stop, file=sys.stderr)
-        return stop.code
+    with told_by_line(config, overrides):
+        if dry_run:
+            for name, value in training.dry_run(resolved).items():
+                print(f"{name:>15}  {value}")
+            return 0
+        if profile:
+            print(training.profile(resolved))
+            return 0
+        folder = out or f"runs/{Path(config).stem}"
+        try:
+            training.fit(resolved, folder, resume=resume, overwrite=overwrite, progress=sys.stderr.isatty())
+        except training.Interrupted as stop:
+            print(stop, file=sys.stderr)
+            return stop.code
     file = "molecules.sdf" if "atom" in resolved.data.fields else "points.npz"
     print(f"{folder} is trained; try: molflow sample {folder} --n 100 --out {file}")
     return 0

@@ -184,6 +184,8 @@ class _Import:
         self.summary.molecules = len(self.writer)
         self.summary.props = tuple(sorted(self.seen if self.wanted is None else self.wanted))
         if not self.summary.molecules:
+            if not self.summary.records:
+                raise UserError("there are no records in the files: they are empty")
             first = self.summary.failures[0] if self.summary.failures else None
             detail = f"; the first: {first[0]}, record {first[1]}: {first[2]}" if first else ""
             raise UserError(f"none of the {self.summary.records} records is a molecule to keep{detail}")

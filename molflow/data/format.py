@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from molflow.build import UserError
+from molflow.build import UserError, no_file
 
 FORMAT, VERSION = "molflow.store", 1
 SPLITS = ("train", "val", "test")  # by the number in the column `split`
@@ -65,8 +65,12 @@ def open_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], di
             length = int.from_bytes(file.read(8), "little")
             text = file.read(length) if length <= min(_LONGEST_HEADER, total) else b""
     except FileNotFoundError:
+        raise no_file(path, ". Make one with `molflow data qm9` or `molflow data import`, or check the path") from None
+    except IsADirectoryError:
         raise UserError(
-            f"{path}: no such file. Make one with `molflow data qm9` or `molflow data import`, or check the path"
+            f"{path} is a folder; a data file is one file, such as {path / 'mine.safetensors'}"
+            if path != Path()
+            else "no data file was named: give data.path, or make one with `molflow data qm9` or `molflow data import`"
         ) from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None

@@ -48,7 +48,7 @@ class Sizes:
     def of_store(cls, store: Store, split: str = "train") -> Sizes:
         return cls.of(store.sizes[store.indices(split)])
 
-    def asked(self, request: str | int | Sequence[int] | None) -> Sizes:
+    def asked(self, request: str | int | Sequence[int] | None, what: str = "atoms") -> Sizes:
         """The sizes a user asks for: ``12``, ``"9-29"``, ``"9,12,15-17"`` or a list; None leaves the training set's."""
         if request is None:
             return self
@@ -58,10 +58,10 @@ class Sizes:
         for part in request.split(","):
             low, dash, high = (piece.strip() for piece in part.partition("-"))
             if not low.isdecimal() or (dash and not high.isdecimal()):
-                raise UserError(f"atoms: {part.strip()!r} is no size; write 12, 9-29, or a list such as 9,12,15-17")
+                raise UserError(f"{what}: {part.strip()!r} is no size; write 12, 9-29, or a list such as 9,12,15-17")
             first, last = int(low), int(high) if dash else int(low)
             if first < 1 or last < first:
-                raise UserError(f"atoms: {part.strip()!r} holds no possible size; the smallest molecule has 1 atom")
+                raise UserError(f"{what}: {part.strip()!r} holds no possible size; the smallest is 1")
             inside = range(first, last + 1)
             known = sum(self.weights.get(n, 0) for n in inside)
             for n in inside:

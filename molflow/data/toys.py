@@ -64,7 +64,7 @@ def make_toy(
     if n < 1:
         raise UserError(f"n: expected at least one cloud, not {n}")
     rng = numpy_generator(seed)
-    sizes = Sizes.of([1]).asked(points).sample(n, rng)
+    sizes = Sizes.of([1]).asked(points, "points").sample(n, rng)
     positions = generator(rng, int(sizes.sum()))
     return _write(path, positions, sizes, f"toy {name}, points {points}, seed {seed}", seed, overwrite)
 
@@ -82,7 +82,8 @@ def import_clouds(
     except FileNotFoundError:
         raise UserError(f"{given}: no such file") from None
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{given} is not an array as numpy.save or numpy.savez writes it ({error})") from None
+        why = "" if "pickle" in str(error) else f" ({error})"  # numpy would advise to load it unsafely
+        raise UserError(f"{given} is not an array as numpy.save or numpy.savez writes it{why}") from None
     source = f"clouds of {given.name}"
     if isinstance(loaded, np.ndarray):
         array = loaded

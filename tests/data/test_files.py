@@ -203,7 +203,7 @@ def test_mistakes(tmp_path, folder):
     with pytest.raises(UserError, match="add up to 1"):
         import_files(folder / "six.sdf", out, fractions=(1, 1, 1))
     (tmp_path / "empty.sdf").write_text("")
-    with pytest.raises(UserError, match="none of the 0 records"):
+    with pytest.raises(UserError, match="there are no records in the files"):
         import_files(tmp_path / "empty.sdf", out, workers=0)
     out.write_text("precious")
     with pytest.raises(UserError, match="exists"):
