@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from molflow.batch import Batch
 from molflow.build import UserError, build, unknown
@@ -75,7 +76,7 @@ class Model:
         self.network, self.path, self.prior = network, path, prior
         self.vocabulary, self.sizes, self.dim = vocabulary, sizes, dim
         self.defaults = defaults or Sampling()
-        self.grids = dict(grids or {})  # learned, by their number of steps
+        self.grids: dict[int, Sequence[float]] = dict(grids or {})  # learned, by their number of steps
         self.evaluations = 0  # of the network, for the latest molecules
         self.too_many_pairs = float("inf")  # the least that has not fitted into memory
 
@@ -134,6 +135,12 @@ class Model:
                     done += len(part)
                     bar.update(len(part))
         return Batch.cat(made)[torch.from_numpy(order)]
+
+    def log_prob(self, batch: Batch, **how: Any) -> Tensor:
+        """The log-density of each molecule's coordinates in nats, [B]: ``molflow.analysis.likelihood.log_prob``."""
+        from molflow.analysis.likelihood import log_prob
+
+        return log_prob(self, batch, **how)
 
     def times(self, how: Sampling) -> list[float]:
         """The times that are stepped on, once it is known that the method suits this model."""

@@ -98,9 +98,10 @@ def write_shard(job: PairsJob, folder: str, i: int) -> int:
     if not path.exists():
         batch = draw(job, i)
         keep, left_out = chosen(batch, job.valid_only)
-        columns = flat(batch[torch.from_numpy(keep)])
+        columns: dict[str, Any] = flat(batch[torch.from_numpy(keep)])
+        columns |= {"pair": ids[keep], "left_out": np.array(json.dumps(left_out))}
         with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **columns, pair=ids[keep], left_out=np.array(json.dumps(left_out)))
+            np.savez(file, **columns)
     return len(ids)
 
 

@@ -92,7 +92,7 @@ def test_gaussian_data_have_their_known_density(path, centred):
 def test_one_point_of_a_standard_normal():
     """log p(0) = -log(2 pi) = -1.8379 in the plane, which is 1.3257 bits a dimension."""
     model = model_of(Linear(), torch.zeros(1, 2), 1.0)
-    found = log_prob(model, Batch.of_points(torch.zeros(1, 1, 2)))
+    found = model.log_prob(Batch.of_points(torch.zeros(1, 1, 2)))
     assert float(found) == pytest.approx(-1.8379, abs=1e-3)
     assert bits_per_dimension(found, torch.tensor([2]))[0] == pytest.approx(1.3257, abs=1e-3)
 
