@@ -1,7 +1,11 @@
 """Quality against network evaluations: python benchmarks/evaluations.py [MODEL] [--n 500] [--reference STORE].
 
-Each row is one way of sampling: a solver, a time grid and a number of steps. Molecules share seed and sizes; the rows
-differ in the integration alone.
+Each row is one way of sampling: a solver, a time grid, the labels' temperature and haste, and the evaluations of the
+network that a molecule may cost. Molecules share seed and sizes; the rows differ in the integration alone.
+
+    --evaluations 5,10      at which numbers of evaluations (default: 5, 8, 10, 20, 50)
+    --ways 0,4              which of the ways, by their numbers (default: all)
+    --learned               besides, on grids learned from the model (molflow tune)
 """
 
 from __future__ import annotations
@@ -18,8 +22,20 @@ import molflow
 from molflow.build import resolve
 from molflow.solvers import SOLVERS
 
-WAYS = [("euler", "linear"), ("euler", "quadratic"), ("midpoint", "quadratic"), ("heun", "quadratic")]
-EVALUATIONS = (4, 6, 10, 20, 50, 100)
+WAYS = [  # solver, grid, temperature and haste of the labels
+    ("euler", "linear", 1.0, 1.0),
+    ("euler", "quadratic", 1.0, 1.0),
+    ("midpoint", "quadratic", 1.0, 1.0),
+    ("heun", "quadratic", 1.0, 1.0),
+    ("multistep", "quadratic", 1.0, 1.0),
+    ("multistep", "quadratic", 0.5, 1.0),
+    ("multistep", "quadratic", 1.0, 4.0),
+    ("multistep", "quadratic", 0.5, 4.0),
+    ("multistep", "sine", 0.5, 4.0),
+    ("midpoint", "quadratic", 0.5, 4.0),
+    ("churn", "quadratic", 0.5, 4.0),
+]
+LEARNED = ("multistep", "learned", 0.5, 4.0)
 
 
 def main() -> None:
@@ -28,15 +44,34 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--reference", help="training molecules, for novelty")
+    parser.add_argument("--evaluations", default="5,8,10,20,50")
+    parser.add_argument("--ways", default=",".join(str(i) for i in range(len(WAYS))))
+    parser.add_argument("--learned", action="store_true")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     model = molflow.load(args.model, device=args.device)
+    counts = [int(count) for count in args.evaluations.split(",")]
+    ways = [WAYS[int(i)] for i in args.ways.split(",")]
+    if args.learned:
+        from molflow.analysis.grids import learn_grids
+
+        model.defaults = model.defaults.updated(solver=LEARNED[0], temperature=LEARNED[2], haste=LEARNED[3])
+        model.grids.update(learn_grids(model, counts, seed=args.seed + 1))
+        ways.append(LEARNED)
     rows, intervals = [], []
-    for solver, grid in WAYS:
-        per_step = resolve(SOLVERS[solver]).evaluations
-        for evaluations in EVALUATIONS:
+    for solver, grid, temperature, haste in ways:
+        per_step = resolve(SOLVERS[solver]).evaluations or 1  # type: ignore[attr-defined]
+        for evaluations in counts:
             started = time.perf_counter()
-            batch = model.sample(args.n, seed=args.seed, steps=evaluations // per_step, solver=solver, grid=grid)
+            batch = model.sample(
+                args.n,
+                seed=args.seed,
+                steps=max(1, evaluations // per_step),
+                solver=solver,
+                grid=grid,
+                temperature=temperature,
+                haste=haste,
+            )
             seconds = time.perf_counter() - started
             scores = molflow.score(batch, reference=args.reference, protocols=["edm", "strict"])
             edm, strict = scores["edm"], scores["strict"]
@@ -48,18 +83,18 @@ def main() -> None:
                 "strict novel": strict.novel,
             }
             measured = {name: rate for name, rate in shares.items() if rate.value is not None}
-            way = {"solver": solver, "grid": grid, "evaluations": evaluations}
+            way = {"solver": solver, "grid": grid, "T": temperature, "haste": haste, "evaluations": model.evaluations}
             rows.append(
                 {**way, **{name: round(100 * rate.value, 1) for name, rate in measured.items()}, "seconds": seconds}
             )
             intervals.append({**way, **{name: rate.ci95 for name, rate in measured.items()}})
-            print(f"{solver} {grid} {evaluations}: strict valid {strict.valid}", flush=True)
+            print(f"{way}: edm molecules {edm.molecule_stable}, strict valid {strict.valid}", flush=True)
     protocol = (
-        f"model {args.model}, percent of all samples (novel: of the unique); a two-stage solver takes half the steps, "
-        "and heun's last, which is a plain Euler step, saves an evaluation"
+        f"model {args.model}, percent of all samples (novel: of the unique); T and haste are the labels'; a two-stage "
+        "solver takes half the steps, and heun's last, which is a plain Euler step, saves an evaluation"
     )
     name = f"evaluations_{Path(args.model).name}"
-    report(name, rows, protocol=protocol, n=args.n, seed=args.seed, intervals=intervals)
+    report(name, rows, protocol=protocol, n=args.n, seed=args.seed, intervals=intervals, grids=model.grids)
 
 
 if __name__ == "__main__":
