@@ -1,0 +1,213 @@
+"""One change at a time, judged by samples: python benchmarks/ablate.py --data qm9.safetensors [--only ARM ...].
+
+Each arm is configs/qm9_cpu.yaml with a few keys changed, trained from nothing on equally many molecules; samples of its
+averaged weights are scored. An arm that changes ``sample.*`` alone samples the base trained with the same seed.
+The results file is written after every arm and seed; what stands in it is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from common import RESULTS, report
+
+import molflow
+from molflow.build import resolve
+from molflow.config import Config, read_config
+from molflow.data.store import Store
+from molflow.rng import Rng
+from molflow.run import Run
+from molflow.solvers import SOLVERS
+from molflow.training import Training, fit
+
+ROOT = Path(__file__).resolve().parent.parent
+BASE = "base"
+ARMS: dict[str, list[str]] = {  # the base is what every other arm changes further
+    BASE: ["train.optimizer=muon"],
+    "adamw": ["train.optimizer=adamw"],
+    "adamw, lr 12e-3": ["train.optimizer=adamw", "train.lr=12e-3"],
+    "lr 3e-3": ["train.lr=3e-3"],
+    "lr 12e-3": ["train.lr=12e-3"],
+    "batches of 8,000 pairs": ["data.pairs=8000"],
+    "batches of 30,000 pairs": ["data.pairs=30000"],
+    "uniform times": ["times=uniform"],
+    "logit-normal times, mean 0.5": ["times={name: logit_normal, mean: 0.5}"],
+    "loss weight capped at 25": ["path.pos={name: linear, cap: 25}"],
+    "loss weight capped at 400": ["path.pos={name: linear, cap: 400}"],
+    "no hint": ["loss.hint=0"],
+    "independent coupling": ["coupling=[independent]"],
+    "permutation alone": ["coupling=[{name: align, rotate: false}]"],
+    "mask jumps": ["prior.atom=mask", "prior.bond=mask"],
+    "192 x 6": ["network.width=192", "network.pair_width=48", "network.layers=6"],
+    "96 x 12": ["network.width=96", "network.pair_width=32", "network.layers=12"],
+    "linear grid": ["sample.grid=linear"],
+    "midpoint": ["sample.solver=midpoint"],
+}
+PLACES = (0.2, 0.4, 0.6, 0.8)  # of the timed batches in order of their cost
+
+
+def overridden(given: argparse.Namespace, arm: str, seed: int) -> Config:
+    """The configuration of an arm: the file, the length of an ablation, then what the arm changes."""
+    store = Store(given.data)
+    epochs = given.molecules / len(store.indices("train"))
+    common = ["train.validate=1", "train.samples=0", "train.device=cpu", f"train.epochs={epochs}"]
+    pairs = [text.partition("=") for text in [*common, f"seed={seed}", *ARMS[BASE], *ARMS[arm]]]
+    return read_config(given.config, {"data.path": str(given.data)} | {key: value for key, _, value in pairs})
+
+
+def only_samples(arm: str) -> bool:
+    return all(text.startswith("sample.") for text in ARMS[arm])
+
+
+def run(given: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
+    """Train, unless that was done, then sample and score."""
+    config = overridden(given, arm, seed)
+    trained = BASE if only_samples(arm) else arm
+    folder = given.runs / f"{trained.replace(' ', '_')}-{given.molecules}-{seed}"
+    if not (folder / "model.safetensors").exists():
+        fit(overridden(given, trained, seed), folder, overwrite=True, progress=False)
+    last = [row for row in Run(folder).read_metrics() if row["val_loss"]][-1]
+    model = molflow.load(folder, device="cpu")
+    model.defaults = config.sample
+    row: dict[str, Any] = {
+        "arm": arm,
+        "seed": seed,
+        "overrides": ARMS[arm],
+        "molecules": int(last["molecules"]),
+        "steps": int(last["step"]),
+        "train seconds": float(last["seconds"]),
+        "revision": json.loads((folder / "origin.json").read_text()).get("revision", ""),
+        "parameters": sum(weight.numel() for weight in model.network.parameters()),
+        "n": given.n,
+        **{key: round(float(last[key]), 4) for key in last if key.startswith("val_") and last[key]},
+    }
+    per_step = resolve(SOLVERS[str(config.sample.solver)]).evaluations
+    for evaluations in given.evaluations:
+        batch = model.sample(given.n, seed=given.sampling_seed, steps=evaluations // per_step)
+        scores = molflow.score(batch, protocols=["edm", "strict"], tier="protocols", rows=False)
+        rates = {
+            "edm atoms": scores["edm"].atom_stable,
+            "edm molecules": scores["edm"].molecule_stable,
+            "strict valid": scores["strict"].valid,
+        }
+        row[str(evaluations)] = {name: [rate.count, rate.of, *rate.ci95] for name, rate in rates.items()}
+    return row
+
+
+def timed(given: argparse.Namespace, arm: str) -> float:
+    """CPU time a molecule of a training step of this arm over that of the base, steps in turns."""
+    runs: dict[Any, Callable[[], Any]] = {}
+    counts: dict[str, int] = {}
+    for name in (BASE, arm):
+        training = Training(overridden(given, name, 0), Store(given.data))
+        optimizer = training.configure_optimizers()
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-6
+        loader = training.loader()
+        sizes = loader.store.sizes[loader.index]
+        batches = sorted(loader.plan.epoch(0), key=lambda batch: len(batch) * int(sizes[batch].max()) ** 2)
+        full = [batch for batch in batches if len(set(sizes[batch].tolist())) == 1]
+        full.sort(key=lambda batch: int(sizes[batch[0]]))
+        for place in PLACES:
+            index = loader.index[full[round(place * (len(full) - 1))]]
+            batch = training.store.batch(index, fields=training.fields_read)
+            counts[name] = counts.get(name, 0) + len(batch)
+            for hint in (0.0, 1.0):
+                runs[name, place, hint] = partial(step, training, optimizer, batch, hint)
+    seconds = median_cpu_seconds(runs, given.repeats)
+    shares = {name: overridden(given, name, 0).loss.hint for name in (BASE, arm)}
+    each = {
+        name: sum(
+            seconds[name, place, hint] * (shares[name] if hint else 1 - shares[name])
+            for place in PLACES
+            for hint in (0.0, 1.0)
+        )
+        / counts[name]
+        for name in (BASE, arm)
+    }
+    return each[arm] / each[BASE]
+
+
+def median_cpu_seconds(runs: dict[Any, Callable[[], Any]], repeats: int) -> dict[Any, float]:
+    """Of this process's one thread, so that other work on the machine counts little; the first turn warms up."""
+    taken: dict[Any, list[float]] = {name: [] for name in runs}
+    for _ in range(1 + repeats):
+        for name, run in runs.items():
+            start = time.process_time()
+            run()
+            taken[name].append(time.process_time() - start)
+    return {name: statistics.median(seconds[1:]) for name, seconds in taken.items()}
+
+
+def step(training: Training, optimizer: Any, batch: molflow.Batch, hint: float) -> None:
+    training.objective.hint = hint
+    training.descend(optimizer, batch, Rng(0, torch.arange(len(batch))))
+
+
+def shown(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is printed: percentages of all samples, one line an arm and seed."""
+    lines = []
+    for row in rows:
+        line = {key: row[key] for key in ("arm", "seed", "molecules", "cost", "val_loss")}
+        for evaluations in (key for key in row if key.isdecimal()):
+            for name, (count, of, *_) in row[evaluations].items():
+                line[f"{name} @{evaluations}"] = round(100 * count / of, 1)
+        lines.append(line)
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="QM9 as made by molflow data qm9")
+    parser.add_argument("--config", type=Path, default=ROOT / "configs" / "qm9_cpu.yaml")
+    parser.add_argument(
+        "--only", nargs="+", choices=list(ARMS), default=list(ARMS), metavar="ARM", help="; ".join(ARMS)
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--molecules", type=int, default=45_000, help="that each arm sees")
+    parser.add_argument("--n", type=int, default=300, help="samples")
+    parser.add_argument("--sampling-seed", type=int, default=0)
+    parser.add_argument("--evaluations", type=int, nargs="+", default=[10, 20, 50])
+    parser.add_argument("--repeats", type=int, default=5, help="turns of the timing")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "ablate", help="run folders, kept")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+
+    path = RESULTS / "ablate.json"
+    rows = json.loads(path.read_text())["arms"] if path.exists() else []
+    done = {(row["arm"], row["seed"], row["molecules asked"]) for row in rows}
+    for arm in given.only:
+        cost = 1.0 if arm == BASE or only_samples(arm) else None
+        for seed in given.seeds:
+            if (arm, seed, given.molecules) in done:
+                continue
+            started = time.perf_counter()
+            row = run(given, arm, seed)
+            cost = cost or timed(given, arm)
+            row |= {"molecules asked": given.molecules, "cost": round(cost, 3)}
+            rows.append(row | {"seconds": round(time.perf_counter() - started)})
+            report(
+                "ablate",
+                shown(rows),
+                protocol="configs/qm9_cpu.yaml with one change an arm, each trained from nothing; samples of the "
+                "averaged weights on the quadratic grid unless the arm says otherwise, percent; cost: CPU seconds a "
+                f"molecule of a training step over those of the base, one thread, medians of {given.repeats} in turns",
+                n=given.n,
+                seed=given.sampling_seed,
+                arms=rows,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Every arm of benchmarks/ablate.py is a configuration that can be built."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from molflow.data.store import Store
+from molflow.experiment import Facts, make_model, make_objective
+from molflow.training.optimizers import make_optimizer
+
+FILE = Path(__file__).resolve().parent.parent / "benchmarks" / "ablate.py"
+
+
+@pytest.fixture(scope="module")
+def ablate():
+    spec = importlib.util.spec_from_file_location("ablate", FILE)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_arm_builds_and_differs_from_the_base(ablate, few_molecules):
+    given = argparse.Namespace(data=few_molecules, molecules=480, config=FILE.parent.parent / "configs/qm9_cpu.yaml")
+    store, seen = Store(few_molecules), []
+    for arm in ablate.ARMS:
+        config = ablate.overridden(given, arm, seed=3)
+        assert config.seed == 3 and config.train.epochs == 10  # 480 molecules are ten times the 48 of the file
+        assert config not in seen, f"{arm} repeats an earlier arm"
+        seen.append(config)
+        if not ablate.only_samples(arm):
+            model = make_model(config, Facts.of(store, config))
+            make_objective(config, model)
+            make_optimizer(model.network, config.train)
+
+
+def test_arms_of_sampling_alone_are_told_from_those_that_train(ablate):
+    assert ablate.only_samples("linear grid") and not ablate.only_samples("adamw")
+    assert not ablate.only_samples("base"), "the base is what they sample"
+
+
+def test_medians_leave_out_the_first_turn(ablate):
+    """Three turns after the one that warms up: the median is of three, and every run is taken in each turn."""
+    order = []
+    seconds = ablate.median_cpu_seconds({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, repeats=3)
+    assert "".join(order) == "ab" * 4 and set(seconds) == {"a", "b"}
