@@ -187,7 +187,8 @@ class Training(LightningModule):
     def update_average(self, step: int, taken: Tensor | None = None) -> None:
         """avg <- avg + (1 - d) (weights - avg), with a short memory at first, where the step was taken."""
         decay = min(self.config.train.ema, (1 + step) / (10 + step))
-        average, weights = list(self.average.parameters()), list(self.network.parameters())
+        average: list[Tensor] = [*self.average.parameters()]
+        weights: list[Tensor] = [*self.network.parameters()]
         with torch.no_grad():
             if taken is None or not self.stays_on_device:
                 if taken is None or taken:

@@ -44,7 +44,8 @@ class Stopwatch:
     """
 
     def __init__(self, device: torch.device):
-        self.device, self.seconds = device, dict.fromkeys(PARTS, 0.0)
+        self.device = device
+        self.seconds = dict.fromkeys(list[str](PARTS), 0.0)
         self._inner = [0.0]
 
     @contextmanager
@@ -171,7 +172,7 @@ def matrix_peak(device: torch.device, bf16: bool, repeats: int = 5) -> float:
         for _ in range(1 + repeats):
             wait_for(device)
             began = time.perf_counter()
-            a @ a
+            torch.mm(a, a)
             wait_for(device)
             best = min(best, time.perf_counter() - began)
     return 2 * size**3 / best

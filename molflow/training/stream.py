@@ -106,7 +106,7 @@ def data_loader(loader: Loader, total: int | None, pairing: Pairing, workers: in
     )
 
 
-def _as_it_is(item: Item) -> Item:
+def _as_it_is(item):
     return item
 
 
