@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +23,7 @@ from molflow.build import UserError, unknown
 from molflow.config import Config, parse_config
 from molflow.device import pick_device
 from molflow.experiment import Facts, make_model
-from molflow.generate import Model
+from molflow.generate import Model, Sampling
 
 FORMAT, VERSION = "molflow-model", 1
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -150,12 +150,13 @@ def parse_grids(values: Mapping[str, Sequence[float]]) -> dict[int, list[float]]
     return grids
 
 
-def save_grids(source: str | Path, grids: Mapping[int, Sequence[float]]) -> Path:
-    """Keep learned time grids beside a model's weights, over those of the same number of steps; the file's path."""
+def keep_sampling(source: str | Path, how: Sampling, grids: Mapping[int, Sequence[float]]) -> Path:
+    """Keep a way of sampling and learned grids beside a model's weights, over those of as many steps."""
     path = locate(source) / CONFIG
     known = read_card(source).grids
     card = json.loads(path.read_text())
     merged = {**known, **grids}
+    card["config"]["sample"] = asdict(how)
     card["grids"] = {str(steps): list(merged[steps]) for steps in sorted(merged)}
     write_atomically(path, json.dumps(card, indent=1) + "\n")
     return path

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from molflow.build import UserError
-from molflow.checkpoint import half_precision, load, pretrained, read_card, save, save_grids, write_atomically
+from molflow.checkpoint import half_precision, keep_sampling, load, pretrained, read_card, save, write_atomically
 from molflow.chem.vocabulary import Vocabulary
 from molflow.config import parse_config
 from molflow.data.sizes import Sizes
@@ -79,10 +79,12 @@ def test_shipped_models_are_found_by_name():
         assert read_card(name).config == read_card(path).config
 
 
-def test_learned_grids_are_kept_beside_the_weights(folder):
-    assert save_grids(folder, {3: [0, 0.5, 0.8, 1]}) == folder / "config.json"
-    save_grids(folder, {2: (0, 0.6, 1), 3: [0, 0.4, 0.7, 1]})
+def test_a_way_of_sampling_and_learned_grids_are_kept_beside_the_weights(folder):
+    how = Sampling(steps=7, solver={"name": "churn", "amount": 0.1}, haste=3.0)
+    assert keep_sampling(folder, Sampling(), {3: [0, 0.5, 0.8, 1]}) == folder / "config.json"
+    keep_sampling(folder, how, {2: (0, 0.6, 1), 3: [0, 0.4, 0.7, 1]})
     model = load(folder, "cpu")
+    assert model.defaults == how
     assert model.grids == read_card(folder).grids == {2: [0, 0.6, 1], 3: [0, 0.4, 0.7, 1]}
     seen = []
     model.sample_ids(np.arange(1), 0, Sampling(steps=2, grid="learned"), watch=lambda t, x: seen.append(t))

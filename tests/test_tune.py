@@ -53,9 +53,11 @@ def test_learned_grids_err_less_than_even_ones(folder):
 
 
 def test_the_command_keeps_them(folder, tmp_path, capsys):
-    assert main(["tune", str(folder), "--steps", "2,5", "--n", "6", "--device", "cpu"]) == 0
+    assert main(["tune", str(folder), "--steps", "2,5", "--n", "6", "--device", "cpu", "--grid", "sine"]) == 0
     assert "config.json written; try: molflow sample" in capsys.readouterr().out
-    assert sorted(load(folder, "cpu").grids) == [2, 5]
+    model = load(folder, "cpu")
+    assert sorted(model.grids) == [2, 5]
+    assert (model.defaults.grid, model.defaults.solver) == ("sine", "multistep")
     out = ["--n", "2", "--out", str(tmp_path / "x.npz"), "--device", "cpu", "--workers", "0"]
     assert main(["sample", str(folder), "--steps", "5", "--grid", "learned", *out]) == 0
     assert "5 multistep steps on a learned grid" in capsys.readouterr().out

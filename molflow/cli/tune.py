@@ -9,35 +9,48 @@ def tune(
     model: str,
     *,
     steps: Sequence[int] = (5, 8, 10, 20),
+    solver: str | None = None,
+    grid: str | None = None,
+    temperature: float | None = None,
+    haste: float | None = None,
     n: int = 96,
     seed: int = 0,
     device: str = "auto",
 ) -> None:
-    """Learn a model's best time grids from a few of its own molecules, and keep them with it.
+    """Learn a model's best time grids from a few of its own molecules, and keep them and its way of sampling with it.
 
-    Afterwards `--grid learned` samples on them. One fine integration serves all numbers of steps. The grids go into the
-    model's config.json.
+    Afterwards `--grid learned` samples on them. One fine integration serves all numbers of steps. A solver, grid,
+    temperature or haste that is given becomes the model's default. All goes into the model's config.json.
 
     Args:
         model: a run folder, the path of its weights, or a shipped model by name
         steps: numbers of steps to learn a grid for
+        solver: the method that the grids are for, as in molflow sample, from now on the model's
+        grid: the grid that is the model's default from now on
+        temperature: of the labels, from now on the model's
+        haste: of the labels, from now on the model's
         n: molecules to look at
         seed: another seed, other molecules
         device: auto, cpu, cuda or mps
 
     Examples:
         molflow tune runs/a
-        molflow tune runs/a --steps 4,6,12
+        molflow tune runs/a --steps 4,6,12 --solver multistep --temperature 0.5 --haste 6
     """
     from molflow.analysis.grids import learn_grids
     from molflow.build import UserError
-    from molflow.checkpoint import load, save_grids
+    from molflow.checkpoint import keep_sampling, load
+    from molflow.cli.sample import component
 
     if not steps or min(steps) < 1 or n < 1:
         raise UserError(f"--steps and --n must be at least 1, not {','.join(map(str, steps))} and {n}")
     loaded = load(model, device)
+    how = loaded.defaults = loaded.defaults.updated(
+        solver=solver and component(solver), grid=grid, temperature=temperature, haste=haste
+    )
+    how.method().fits(loaded.path, loaded.prior)
     grids = learn_grids(loaded, steps, n, seed)
-    path = save_grids(model, grids)
+    path = keep_sampling(model, how, grids)
     for count, times in grids.items():
         print(f"{count:>4} steps  {' '.join(f'{t:.3f}' for t in times)}")
     print(f"{path} written; try: molflow sample {model} --steps {max(grids)} --grid learned")
