@@ -1,8 +1,14 @@
 """3D molecules and point clouds by flow matching: train, sample, score.
 
 >>> import molflow
->>> flow = molflow.load("small")                    # doctest: +SKIP
->>> batch = flow.sample(100, steps=20, seed=0)      # doctest: +SKIP
+>>> flow = molflow.load("small")
+>>> batch = flow.sample(4, steps=10, seed=0)
+>>> batch
+Batch(4 of 10-17 atoms, 3D, atom, charge, bond)
+>>> mols = batch.to_rdkit()                         # RDKit molecules, None where RDKit cannot hold one
+>>> report = batch.score()
+>>> report["strict"].valid.of
+4
 
 Nothing heavy is imported until one of these names is used.
 """
@@ -19,12 +25,25 @@ _LAZY = {
     "UserError": "molflow.build:UserError",
     "load": "molflow.checkpoint:load",
     "read": "molflow.chem.mols:read",
+    "relax": "molflow.minima:relax",
     "score": "molflow.evaluate:score",
     "straightness": "molflow.analysis.straightness:straightness",
     "view": "molflow.viewer:view",
     "write": "molflow.chem.mols:write",
 }
-__all__ = ["Batch", "Store", "UserError", "__version__", "load", "read", "score", "straightness", "view", "write"]
+__all__ = [
+    "Batch",
+    "Store",
+    "UserError",
+    "__version__",
+    "load",
+    "read",
+    "relax",
+    "score",
+    "straightness",
+    "view",
+    "write",
+]
 
 if TYPE_CHECKING:
     from molflow.analysis.straightness import straightness
@@ -34,6 +53,7 @@ if TYPE_CHECKING:
     from molflow.chem.mols import read, write
     from molflow.data.store import Store
     from molflow.evaluate import score
+    from molflow.minima import relax
     from molflow.viewer import view
 
 

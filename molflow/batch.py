@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from rdkit.Chem import Mol
     from torch_geometric.data import Batch as PygBatch
+
+    from molflow.metrics.report import Report
 
 NODE_FIELDS = ("pos", "atom", "charge")
 PAIR_FIELDS = ("bond",)
@@ -32,6 +36,9 @@ class Batch:
     Batch(5 of 9 points, 2D)
     >>> cloud[:2].sizes.tolist()
     [9, 9]
+    >>> both = Batch.cat([cloud[:2], cloud[3:]])
+    >>> both[both.pos[:, 0, 0] < 1e9]
+    Batch(4 of 9 points, 2D)
     """
 
     pos: Tensor  # [B, N, D] angstrom
@@ -193,46 +200,83 @@ class Batch:
 
         return to_rdkit(self)
 
-    def to_pyg(self) -> PygBatch:
-        """A torch-geometric batch: ``pos, z, charge``, and the bonds as ``edge_index`` with ``edge_attr``."""
-        from torch_geometric.data import Batch as PygBatch
-        from torch_geometric.data import Data
+    @classmethod
+    def from_rdkit(cls, mols: Sequence[Mol], aromatic: bool = False) -> Batch:
+        """From RDKit molecules with explicit hydrogens and coordinates; the way back of ``to_rdkit``."""
+        from molflow.chem.rdkit import from_rdkit
 
-        graphs = []
-        for b, here in enumerate(self.mask):
-            graph = Data(pos=self.pos[b, here], num_nodes=int(here.sum()))
-            if self.atom is not None:
-                graph.z = self.atom[b, here]
-            if self.charge is not None:
-                graph.charge = self.charge[b, here]
-            if self.bond is not None:
-                bond = self.bond[b, here][:, here]
-                graph.edge_index = bond.nonzero().T.contiguous()
-                graph.edge_attr = bond[graph.edge_index[0], graph.edge_index[1]]
-            for name, value in self.props.items():
-                graph[name] = value[b : b + 1]
-            graphs.append(graph)
-        return PygBatch.from_data_list(graphs)
+        return from_rdkit(mols, aromatic)
+
+    def to_sdf(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the molecules to an SDF file, or to .sdf.gz; ``molflow.write`` knows the other formats.
+
+        >>> import tempfile
+        >>> path = f"{tempfile.mkdtemp()}/water.sdf"
+        >>> water.to_sdf(path)
+        >>> import molflow
+        >>> len(molflow.read(path))
+        1
+        """
+        from molflow.build import UserError
+        from molflow.chem.io import format_of, open_writer
+
+        if format_of(path) != ".sdf":
+            raise UserError(f"{path}: to_sdf writes .sdf or .sdf.gz; molflow.write knows the other formats")
+        with open_writer(path, overwrite) as out:
+            out.write(self)
+
+    def score(self, reference: Any = None, **options: Any) -> Report:
+        """Judge the molecules: see ``molflow.score``.
+
+        >>> water.score()["strict"].valid
+        Rate(100.0 %, 1 of 1)
+        """
+        import molflow
+
+        return molflow.score(self, reference, **options)
+
+    def relax(self, method: str = "MMFF94s", **options: Any) -> Batch:
+        """The molecules at the nearest minimum of ``MMFF94s`` or ``GFN2``: see ``molflow.relax``, which says why not.
+
+        The properties ``energy_drop`` (kcal/mol) and ``rmsd`` (angstrom) tell the way there. Molecules that cannot be
+        relaxed keep their coordinates, and have NaN there.
+
+        >>> bool(water.relax().props["energy_drop"] > 0)
+        True
+        """
+        import molflow
+
+        found = molflow.relax(self, method, **options)
+        told = {"energy_drop": found.drop, "rmsd": found.rmsd}
+        props = {name: torch.as_tensor(value, device=self.device) for name, value in told.items()}
+        return found.molecules.replace(props={**self.props, **props})  # type: ignore[union-attr]
+
+    def to_ase(self) -> list[Atoms]:
+        """ASE atoms: elements and coordinates, the formal charge of the molecule and its properties in ``info``.
+
+        >>> water.to_ase()                                    # doctest: +SKIP
+        [Atoms(symbols='OH2', pbc=False)]
+        """
+        from molflow.chem.convert import to_ase
+
+        return to_ase(self)
+
+    def to_pyg(self) -> PygBatch:
+        """A torch-geometric batch: ``pos, z, charge``, and the bonds as ``edge_index`` with ``edge_attr``.
+
+        >>> water.to_pyg().to_data_list()
+        [Data(pos=[3, 3], z=[3], charge=[3], edge_index=[2, 4], edge_attr=[4], num_nodes=3)]
+        """
+        from molflow.chem.convert import to_pyg
+
+        return to_pyg(self)
 
     @classmethod
     def from_pyg(cls, graphs: Any, props: Sequence[str] = ()) -> Batch:
         """From a torch-geometric batch that names its fields as ``to_pyg`` does."""
-        sizes = graphs.ptr.diff()
-        out = cls.of_sizes(sizes, dim=graphs.pos.shape[-1], device=graphs.pos.device)
-        mask, changes = out.mask, {}
-        for ours, theirs in (("pos", "pos"), ("atom", "z"), ("charge", "charge")):
-            value = graphs[theirs] if theirs in graphs else None  # noqa: SIM401
-            if value is not None:
-                dense = value.new_zeros(*mask.shape, *value.shape[1:])
-                dense[mask] = value
-                changes[ours] = dense
-        if "edge_attr" in graphs and graphs.edge_attr is not None:
-            i, j = graphs.edge_index
-            owner = graphs.batch[i]
-            bond = graphs.edge_attr.new_zeros(*mask.shape, mask.shape[1])
-            bond[owner, i - graphs.ptr[owner], j - graphs.ptr[owner]] = graphs.edge_attr
-            changes["bond"] = bond
-        return out.replace(**changes, props={name: graphs[name] for name in props})
+        from molflow.chem.convert import from_pyg
+
+        return from_pyg(graphs, props)
 
 
 def _zero_outside(value: Tensor, mask: Tensor) -> Tensor:

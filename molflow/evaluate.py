@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from molflow.batch import Batch
 from molflow.build import UserError, build, find, unknown
 from molflow.data.store import Store
-from molflow.metrics import MEASUREMENTS, PROTOCOLS
+from molflow.metrics import MEASUREMENTS, PROTOCOLS, TIERS
 from molflow.metrics.conformers import THRESHOLDS
 from molflow.metrics.keys import KeySet
 from molflow.metrics.measurement import How, Measurement, Reference
@@ -35,14 +35,6 @@ Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 Given = Files | Batch | Store | Iterable["Mol | None"] | Iterable[Batch]
 
 DEFAULT = ("edm", "strict", "revisited", "jodo", "legacy")  # shown if they apply
-TIERS = {
-    "protocols": (),
-    "fast": ("descriptors", "distributions"),
-    "forcefield": ("forcefield",),
-    "xtb": ("xtb",),
-    "posebusters": ("posebusters",),
-    "fcd": ("fcd",),
-}
 SAMPLE = 2000  # molecules that the measurements of the fast tier look at
 TIMEOUT = 30.0  # seconds that a molecule may take in a process that can be killed
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from molflow.checkpoint import save
@@ -55,3 +57,27 @@ def test_what_is_no_model_is_answered_with_what_there_is(tmp_path, capsys):
     (tmp_path / "x.safetensors").write_bytes(b"not a store")
     assert main(["info", str(tmp_path / "x.safetensors")]) == 2
     assert "x.safetensors" in capsys.readouterr().err
+
+
+def test_without_a_target_it_tells_what_is_installed_and_what_is_missing(capsys, monkeypatch):
+    """A module that is not found is an extra that is missing, with what it would add and how it comes."""
+    from molflow.cli import about
+
+    found = about.find_spec
+    monkeypatch.setattr(about, "find_spec", lambda name: None if name == "chemiscope" else found(name))
+    assert main(["info"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"^molflow +0\.\d+\.\d+, in /", text, re.M)
+    assert "torch 2." in text and "cpu: " in text and "small: 2." in text
+    assert "missing    view: HTML pages" in text and "pip install 'molflow[view]'" in text
+
+
+def test_every_extra_that_is_explained_is_there_and_brings_the_modules(root):
+    import tomllib
+
+    from molflow.cli.about import EXTRAS
+
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for name, (modules, text) in EXTRAS.items():
+        brought = {re.split(r"[\[><=]", package)[0].replace("-", "_") for package in extras[name]}
+        assert set(modules) == brought and text

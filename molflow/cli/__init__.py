@@ -19,8 +19,9 @@ VERBS = {  # molflow/cli/<verb>.py holds a function of that name, or VERBS with 
     "likelihood": "tell how probable a model of coordinates finds molecules",
     "straightness": "measure how straight a model's ways from noise to molecule are",
     "reflow": "make pairs of noise and sample that a straighter model is trained on",
-    "reflow": "make pairs of noise and sample that a straighter model is trained on",
-    "info": "show what a run, a model or a data set holds",
+    "tune": "learn a model's best time grids from its own molecules",
+    "info": "show what is installed, or what a run, a model or a data set holds",
+    "completion": "print what a shell needs to complete all of this",
 }
 
 

@@ -8,6 +8,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, Union
 
 from molflow.build import UserError, coerce, unknown
@@ -73,8 +74,8 @@ def parser_of(function: Callable, prog: str) -> argparse.ArgumentParser:
             continue
         hint, note = hints[name], described.get(name, "").replace("%", "%%")
         if name in positional:
-            several = "*" if _may_be_none(hint) else "+"
-            parser.add_argument(name, metavar=name.upper(), nargs=several if _is_list(hint) else None, help=note)
+            several, one = ("*", "?") if _may_be_none(hint) else ("+", None)
+            parser.add_argument(name, metavar=name.upper(), nargs=several if _is_list(hint) else one, help=note)
             continue
         note += _default(parameter.default)
         required = parameter.default is parameter.empty
@@ -86,6 +87,31 @@ def parser_of(function: Callable, prog: str) -> argparse.ArgumentParser:
             flags = [_flag(name), *filter(None, [_SHORT.get(name)])]
             parser.add_argument(*flags, action=action, metavar=_metavar(hint), **common)
     return parser
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a command as it is typed: its options, none for a positional."""
+
+    name: str
+    hint: Any
+    flags: tuple[str, ...]
+    takes_value: bool
+
+
+def options_of(function: Callable) -> list[Parameter]:
+    """What may be typed after a command, in the order of its signature."""
+    hints, positional = typing.get_type_hints(function), _positional(function)
+    out = []
+    for name in inspect.signature(function).parameters:
+        if name == "overrides":
+            continue
+        flags: tuple[str, ...] = () if name in positional else (_flag(name), *filter(None, [_SHORT.get(name)]))
+        if flags and bool in _options(hints[name]):
+            out.append(Parameter(name, hints[name], (_flag(name), "--no-" + _flag(name)[2:]), takes_value=False))
+        else:
+            out.append(Parameter(name, hints[name], flags, takes_value=True))
+    return out
 
 
 def read_docstring(function: Callable) -> tuple[str, dict[str, str], str]:

@@ -1,9 +1,9 @@
-"""``molflow info``: what a run, a model or a data set holds."""
+"""``molflow info``: what is installed, and what a run, a model or a data set holds."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,17 +13,25 @@ if TYPE_CHECKING:
 Lines = Iterator[tuple[str, str]]
 
 
-def info(target: str) -> None:
-    """Show what a run, a model or a data set holds.
+def info(target: str | None) -> None:
+    """Show what is installed here, or what a run, a model or a data set holds.
+
+    Without a target: versions, devices, models, plug-ins, and what each missing extra would add.
 
     Args:
         target: a run folder, the name of a shipped model, or a data file
 
     Examples:
+        molflow info
         molflow info runs/a
         molflow info small
         molflow info qm9.safetensors
     """
+    if target is None:
+        from molflow.cli.about import about
+
+        show(list(about()))
+        return
     from molflow.checkpoint import CONFIG, WEIGHTS, locate, read_card
 
     path = Path(target)
@@ -37,6 +45,11 @@ def info(target: str) -> None:
     else:
         folder = locate(target)
         lines = [("model", str(folder)), *describe(read_card(folder), folder / WEIGHTS), *progress(folder)]
+    show(lines)
+
+
+def show(lines: Sequence[tuple[str, str]]) -> None:
+    """A table of names and texts."""
     width = max(len(name) for name, _ in lines)
     for name, text in lines:
         print(f"{name:<{width}}  {text}")

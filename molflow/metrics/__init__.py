@@ -21,3 +21,11 @@ MEASUREMENTS = {
     "conformers": "molflow.metrics.conformers:Conformers",
 }
 METRICS = PROTOCOLS | MEASUREMENTS
+TIERS = {  # what --tier asks for -> measurements
+    "protocols": (),
+    "fast": ("descriptors", "distributions"),
+    "forcefield": ("forcefield",),
+    "xtb": ("xtb",),
+    "posebusters": ("posebusters",),
+    "fcd": ("fcd",),
+}

@@ -76,7 +76,7 @@ class Relaxation(Measurement):
 
     def figures(self, sample: Molecules, reference: Reference | None, how: How) -> dict[str, Any]:
         items, failed = sanitised(sample)
-        results = dict(zip(items, how.each(partial(_relax, self.minimise), list(items.values()), self.name)))
+        results = dict(zip(items, how.each(partial(relaxed, self.minimise), list(items.values()), self.name)))
         failed |= {k: result for k, result in results.items() if isinstance(result, str)}
         done = {k: result for k, result in results.items() if isinstance(result, Relaxed)}
         reasons = Counter(failed.values())
@@ -94,7 +94,8 @@ class Relaxation(Measurement):
         }
 
 
-def _relax(minimise, molecule: Molecule) -> Relaxed | str:
+def relaxed(minimise, molecule: Molecule) -> Relaxed | str:
+    """A molecule at its minimum, or why there is none."""
     found = minimise(molecule)
     if isinstance(found, str):
         return found
