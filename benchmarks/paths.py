@@ -2,8 +2,7 @@
 
 Every system is trained with the same network, the same batches and the same number of steps, and sampled in each of
 its ways at 1 to 1000 evaluations. What stands in the results file is not run again, so the same command goes on where
-it was stopped; several processes may share the work, each with other --seeds or --systems. --tables prints, --plots
-draws, from the results alone.
+it was stopped; several processes may share the work, each with other --seeds or --systems.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from common import RESULTS
 from paths_book import Book, Cell
 from paths_measure import determinism, floor, quality, steps_of, straight, travel
 from paths_plan import BASE, QUICK, ROOT, TASKS, Task
-from paths_tables import Results, everything
+from paths_tables import Results, everything, fill
 from paths_train import keep, make_pairs, peak_memory, train
 
 from molflow.checkpoint import load
@@ -141,14 +140,16 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=["curve", "straight", "travel", "memory", "determinism"])
     parser.add_argument("--data", type=Path, help="QM9 as made by molflow data qm9")
     parser.add_argument("--out", type=Path, help="folder of the results files; benchmarks/results, or runs if quick")
-    parser.add_argument("--tables", action="store_true", help="only print the tables")
-    parser.add_argument("--plots", action="store_true", help="only draw the figures of docs/evidence.md")
+    parser.add_argument("--tables", action="store_true", help="run nothing, print the tables")
+    parser.add_argument(
+        "--document", action="store_true", help="run nothing, put tables and plots into docs/evidence.md"
+    )
     given = parser.parse_args()
     torch.set_num_threads(1)
     for name in given.tasks:
         comparison = open_task(name, given.quick, given.data, given.out)
         task = comparison.task
-        if not (given.tables or given.plots):
+        if not (given.tables or given.document):
             if name == "crescents" and not comparison.book.cell("data", "floor", 0):
                 comparison.book.put("data", "floor", 0, "w2", floor(comparison.data, task.n))
             changes = given.variants or [BASE]
@@ -157,14 +158,17 @@ def main() -> None:
             for seed in given.seeds or ([0] if given.quick else [0, 1, 2]):
                 for variant in changes:
                     for system in given.systems or task.systems:
-                        comparison.run(system, variant, seed, set(given.parts))
+                        if task.applies(system, variant):
+                            comparison.run(system, variant, seed, set(given.parts))
         results = Results(name, task, comparison.book.read())
-        if not given.plots:
-            print(everything(results))
-        if given.plots:
-            from paths_plots import draw
+        if given.document:
+            from paths_plots import draw  # matplotlib comes with the extra `view`
 
-            draw(results, ROOT / "docs" / "images")
+            document = ROOT / "docs" / "evidence.md"
+            document.write_text(fill(document.read_text(), results))
+            draw(results, document.parent / "images")
+        else:
+            print(everything(results))
 
 
 if __name__ == "__main__":

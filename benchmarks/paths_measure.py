@@ -14,7 +14,7 @@ from paths_plan import Way
 import molflow
 from molflow.analysis.straightness import straightness
 from molflow.batch import Batch
-from molflow.build import build, resolve
+from molflow.build import build
 from molflow.couplings.coupling import transport_cost
 from molflow.data.store import Store
 from molflow.device import fast_matmul
@@ -31,11 +31,7 @@ SEED = 7  # of the samples, the same for all systems
 
 
 def steps_of(way: Way, evaluations: int) -> int:
-    return evaluations // resolve(SOLVERS[_name(way)]).evaluations
-
-
-def _name(way: Way) -> str:
-    return way.solver if isinstance(way.solver, str) else way.solver["name"]
+    return evaluations // (build("solver", SOLVERS, way.solver).evaluations or 1)
 
 
 def quality(model: Model, way: Way, evaluations: int, n: int, data: Path, seed: int = SEED) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Results:
         return sorted(found, key=lambda cell: cell["seed"])
 
     def systems(self) -> list[str]:
-        return [name for name in self.task.systems if self.of(name)]
+        return [name for name in self.task.systems if self.of(name) and self.ways(name)]
 
     def ways(self, system: str, variant: str = BASE) -> list[str]:
         known = self.task.systems[system].ways
@@ -182,19 +182,36 @@ def markdown(lines: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *rows])
 
 
-def everything(results: Results) -> str:
-    """All tables of a task, under the names they have in docs/evidence.md."""
+def parts(results: Results) -> dict[str, tuple[str, list[list[str]]]]:
+    """All tables of a task, by the name under which docs/evidence.md holds them."""
     measures = ["w2"] if results.points else MEASURES
-    parts = [(f"1. {measure} against evaluations", quality(results, measure)) for measure in measures]
-    parts += [
-        ("2. evaluations that suffice", arrival(results)),
-        ("3. training to diffusion's final quality", training(results)),
-        ("4. robustness, at 20 evaluations", robustness(results)),
-        ("5. transport and straightness", geometry(results)),
-        ("6. determinism", determinism(results)),
-    ]
-    floor = f"\nfloor of W2, training points against held-out ones: {results.floor:.4f}\n" if results.floor else ""
-    return f"# {results.name}\n{floor}\n" + "\n\n".join(f"## {title}\n\n{markdown(table)}" for title, table in parts)
+    tables = {
+        f"quality {measure}": (f"1. {measure} against evaluations", quality(results, measure)) for measure in measures
+    }
+    return tables | {
+        "arrival": ("2. evaluations that suffice", arrival(results)),
+        "training": ("3. training to diffusion's final quality", training(results)),
+        "robustness": ("4. robustness, at 20 evaluations", robustness(results)),
+        "geometry": ("5. transport and straightness", geometry(results)),
+        "determinism": ("6. determinism", determinism(results)),
+    }
+
+
+def everything(results: Results) -> str:
+    """All tables of a task, to be read on the screen."""
+    floor = f"floor of W2, training points against held-out ones: {results.floor:.4f}\n\n" if results.floor else ""
+    tables = (f"## {title}\n\n{markdown(table)}" for title, table in parts(results).values())
+    return f"# {results.name}\n\n{floor}" + "\n\n".join(tables)
+
+
+def fill(document: str, results: Results) -> str:
+    """The document with each ``<!-- paths TASK TABLE -->`` block holding the table of now."""
+    for name, (_, table) in parts(results).items():
+        start = f"<!-- paths {results.name} {name} -->\n"
+        before, found, rest = document.partition(start)
+        if found:
+            document = before + start + markdown(table) + "\n" + rest[rest.index("<!-- end -->") :]
+    return document
 
 
 def _place(found: tuple[int, str] | None) -> str:
