@@ -29,12 +29,12 @@ def is_run(target: Any) -> bool:
 
 def page(target: Any, **options: Any) -> Page:
     """One HTML page: of molecules (all that ``molflow.score`` takes), or of a run folder. ``write`` makes it a file."""
-    if isinstance(target, (list, tuple)) and any(is_run(entry) for entry in target) and len(target) > 1:
+    if isinstance(target, list) and len(target) > 1 and any(map(is_run, target)):
         raise UserError("a page shows molecules, or one run folder: name the folder alone")
     if is_run(target):
         from molflow.viewer.run import run_page
 
-        folder = target[0] if isinstance(target, (list, tuple)) else target
+        folder: Any = target if isinstance(target, (str, os.PathLike)) else next(iter(target))
         return run_page(folder, **{name: value for name, value in options.items() if name in RUN_OPTIONS})
     from molflow.viewer.report import report_page
 

@@ -76,7 +76,7 @@ class _Frame:
     def __init__(self, x: tuple[float, float], y: tuple[float, float], log_x: bool = False, whole: bool = False):
         self.whole = whole
         self.log_x = log_x and x[0] > 0
-        self.x = tuple(np.log10(x)) if self.log_x else x
+        self.x = (float(np.log10(x[0])), float(np.log10(x[1]))) if self.log_x else x
         self.y = y
 
     def place(self, point: tuple[float, float]) -> tuple[float, float]:

@@ -48,8 +48,8 @@ def run_page(
     if model is not None:
         data["data"] = paths(model, COUNT, seed)
         body.append(_player(len(data["data"]["times"]) - 1))
-    body.append(_section("Training", _curves(columns)))
     body.append(_section("Quality", _quality(columns, model, samples, steps, seed, progress)))
+    body.append(_section("Training", _curves(columns)))
     if run.config.exists():
         config = text(run.config.read_text(encoding="utf-8"))
         body.append(

@@ -25,7 +25,7 @@ def find() -> str | None:
 class Chromium:
     """One window. ``open`` a file, ``run`` JavaScript in it, press keys, click; ``said`` is what its console says."""
 
-    def __init__(self, program: str, width: int = 1280, height: int = 900, dark: bool = False):
+    def __init__(self, program: str, width: int = 1280, height: int = 900, dark: bool = False, offline: bool = True):
         self._home = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         to_read, self._out = os.pipe()
         self._in, to_write = os.pipe()
@@ -39,7 +39,8 @@ class Chromium:
 
         flags = ["--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--no-first-run", "--mute-audio"]
         flags += ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--hide-scrollbars", "--disable-extensions"]
-        flags += ["--disable-background-networking", "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND"]
+        flags += ["--disable-background-networking", "--disable-dev-shm-usage", "--no-proxy-server"]
+        flags += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
         flags += [f"--user-data-dir={self._home.name}", f"--window-size={width},{height}", "about:blank"]
         self._process = subprocess.Popen(
             [program, *flags],
@@ -58,7 +59,9 @@ class Chromium:
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
-        self.call("Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=0, uploadThroughput=0)
+        if offline:
+            speed = {"latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
+            self.call("Network.emulateNetworkConditions", offline=True, **speed)
         self.size(width, height)
         self.call(
             "Emulation.setEmulatedMedia",
@@ -85,7 +88,7 @@ class Chromium:
             {"sessionId": self._session} if self._session else {}
         )
         os.write(self._out, json.dumps(message).encode() + b"\0")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             answer = self._next(deadline)
             if answer.get("id") == number:
@@ -106,9 +109,10 @@ class Chromium:
 
     # -- a page
 
-    def open(self, path: Path) -> None:
+    def open(self, path: Path | str) -> None:
+        """A file, or an address."""
         self.events.clear()
-        self.call("Page.navigate", url=path.absolute().as_uri())
+        self.call("Page.navigate", url=path if isinstance(path, str) else path.absolute().as_uri())
         self.until("document.readyState === 'complete'")
 
     def size(self, width: int, height: int, scale: float = 1) -> None:
@@ -123,7 +127,7 @@ class Chromium:
             raise RuntimeError(json.dumps(found["exceptionDetails"])[:600])
         return found["result"].get("value")
 
-    def until(self, expression: str, seconds: float = 40) -> None:
+    def until(self, expression: str, seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
         while not self.run(expression):
             if time.monotonic() > deadline:
