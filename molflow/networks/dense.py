@@ -23,6 +23,7 @@ class Dense(Network):
     """State: atom scalars h [B, N, C] and vectors v [B, N, K, D], pair features e [B, N, N, P], positions x [B, N, D].
 
     The refined x is the endpoint of the coordinates; heads read atoms' labels from h, pairs' from e and |x_i - x_j|.
+    ``triangles`` is the number of channels in which a pair of atoms hears of every third atom; 0 leaves them out.
     ``recompute`` keeps only what passes between layers for the backward pass, which computes the rest once more.
     """
 
@@ -35,17 +36,23 @@ class Dense(Network):
         heads: int = 8,
         layers: int = 8,
         radial: int = 16,
+        triangles: int = 0,
         recompute: bool = False,
     ):
         super().__init__()
         if min(width, pair_width, vectors, heads, layers, radial) < 1 or width % heads:
             raise UserError(f"network 'dense': its numbers are at least 1, and heads ({heads}) divide width ({width})")
+        if triangles < 0:
+            raise UserError(f"network 'dense': triangles is a number of channels, 0 for none, not {triangles}")
         self.atom_inputs, self.pair_inputs = LabelInputs(fields, pairs=False), LabelInputs(fields, pairs=True)
         self.vectors, self.recompute = vectors, recompute
         self.radial = Radial(radial)
         self.embed_atoms = nn.Linear(self.atom_inputs.width + TIME_FEATURES + 1, width)
         self.embed_pairs = nn.Linear(self.pair_inputs.width + 2 * radial + 1, pair_width)
-        self.layers = nn.ModuleList(Layer(width, pair_width, vectors, heads, radial) for _ in range(layers))
+        closed = [triangles] * layers
+        if not self.pair_inputs.fields:
+            closed[-1] = 0  # nobody reads the last pair features
+        self.layers = nn.ModuleList(Layer(width, pair_width, vectors, heads, radial, count) for count in closed)
         self.heads = nn.ModuleDict()
         for name, (_, classes) in fields.items():
             inputs = pair_width + radial if name in PAIR_FIELDS else width
@@ -93,10 +100,11 @@ class Layer(nn.Module):
     """One exchange between atoms and pairs.
 
     z_ij = SiLU(A h_i + B h_j + F [e_ij, radial(d_ij), v_i . r_ij, v_i . v_j]) is projected for the nodes first and only
-    added on pairs; one linear map of z gives everything that pairs tell atoms.
+    added on pairs; one linear map of z gives everything that pairs tell atoms, and the sides a, b of the triangles:
+    e_ij <- e_ij + ... + C sum_k a_ik b_kj (Jumper et al. 2021).
     """
 
-    def __init__(self, width: int, pair_width: int, vectors: int, heads: int, radial: int):
+    def __init__(self, width: int, pair_width: int, vectors: int, heads: int, radial: int, triangles: int = 0):
         super().__init__()
         self.width, self.pair_width, self.vectors, self.heads = width, pair_width, vectors, heads
         hidden = pair_width
@@ -104,7 +112,9 @@ class Layer(nn.Module):
         self.time = nn.Linear(TIME_FEATURES, 2 * width)
         self.from_atoms = nn.Linear(width, 2 * hidden + width)
         self.from_pairs = nn.Linear(pair_width + radial + 2 * vectors, hidden)
-        self.to_pairs = nn.Linear(hidden, pair_width + heads + 2 * vectors + 1)
+        self.shares = [pair_width, heads, vectors, vectors, 1, 2 * triangles]
+        self.to_pairs = nn.Linear(hidden, sum(self.shares))
+        self.closed = nn.Linear(triangles, pair_width, bias=False) if triangles else None
         self.gathered = nn.Linear(hidden, width, bias=False)
         first, last = nn.Linear(2 * width + vectors, 2 * width), nn.Linear(2 * width, width + 2 * vectors)
         self.update = nn.Sequential(first, nn.SiLU(), last)
@@ -129,7 +139,9 @@ class Layer(nn.Module):
             r = r * (mask.unsqueeze(1) / (1 + d)).unsqueeze(-1)
             features = [radial(d), r @ u.transpose(-1, -2), torch.einsum("bikc,bjkc->bijk", u, u)]
         z = silu(self.from_pairs(torch.cat([e, *features], -1)) + a.unsqueeze(2) + b.unsqueeze(1))  # [B, N, N, P]
-        change, logits, along, across, gate = self.to_pairs(z).split([P, H, K, K, 1], -1)
+        change, logits, along, across, gate, sides = self.to_pairs(z).split(self.shares, -1)
+        if self.closed is not None:
+            change = change + self.closed(triangles(sides, mask)) * SUM_SCALE
 
         attention = softmax(logits.permute(0, 3, 1, 2) + away, -1)  # [B, H, N, N]
         heard = (attention @ values.view(B, N, H, C // H).transpose(1, 2)).transpose(1, 2).reshape(B, N, C)
@@ -146,6 +158,12 @@ class Layer(nn.Module):
             move = (steps.to(pos.dtype).unsqueeze(-1) * normalised(v)).sum(2)
             pos = pos + STEP_SCALE / self.width * move
         return h + dh, v, e + change, pos
+
+
+def triangles(sides: Tensor, mask: Tensor) -> Tensor:
+    """sum_k a_ik b_kj over the atoms k, with a and b the halves of the channels: [B, N, N, 2 T] -> [B, N, N, T]."""
+    a, b = (sides * mask[:, None, :, None]).permute(0, 3, 1, 2).chunk(2, 1)
+    return (a @ b).permute(0, 2, 3, 1)
 
 
 def exact(pos: Tensor) -> torch.autocast:

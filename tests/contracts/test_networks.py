@@ -14,6 +14,7 @@ from molflow.build import UserError, build, resolve
 from molflow.networks import NETWORKS
 
 LABELS = ("atom", "charge", "bond")
+VARIANTS = {"dense with triangles": {"name": "dense", "triangles": 4}}  # what defaults leave out
 TOLERANCE = {torch.float32: 3e-4, torch.float64: 1e-10}  # of the largest value compared, or of 1
 PRECISIONS = pytest.mark.parametrize("dtype", TOLERANCE, ids=["float32", "float64"])
 HINTS = pytest.mark.parametrize("hinted", [False, True], ids=["alone", "hinted"])
@@ -35,7 +36,7 @@ def networks(make):
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                return make.member("network", NETWORKS, name, fields=fields, dim=dim)
+                return make.member("network", NETWORKS, VARIANTS.get(name, name), fields=fields, dim=dim)
         finally:
             torch.set_default_dtype(before)
 
@@ -52,7 +53,7 @@ def networks(make):
     return {"fresh": fresh, "shaken": shaken}
 
 
-@pytest.fixture(params=sorted(NETWORKS))
+@pytest.fixture(params=[*sorted(NETWORKS), *VARIANTS])
 def name(request):
     return request.param
 
@@ -176,7 +177,7 @@ def test_one_atom_two_atoms_and_mixed_sizes_work(trained, make, sizes):
 
 def test_works_in_two_dimensions_or_says_that_it_does_not(trained, name, make):
     try:
-        build("network", NETWORKS, name, fields={}, dim=2)
+        build("network", NETWORKS, VARIANTS.get(name, name), fields={}, dim=2)
     except UserError as error:
         assert "dimension" in str(error) and "2" in str(error)
         return
@@ -333,5 +334,6 @@ def test_symmetries_have_known_names(fresh):
     assert fresh(labels=()).symmetries <= set(MOVES)
 
 
+@pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_every_network_says_what_it_is(name):
     assert resolve(NETWORKS[name]).__doc__
