@@ -78,7 +78,8 @@ def _systems(aligned: bool, times: Any) -> dict[str, System]:
     second = {"multistep": Way("multistep", grid, most=100)}
     euler = {"euler": Way("euler", grid), **second}
     linear, preserving = {"name": "linear"}, {"name": "variance_preserving"}
-    equation = {"ddim": Way("ddim"), "ode": Way("euler"), **second}
+    most = 100 if aligned else 1000  # beyond, molecules are sampled in the first way alone
+    equation = {"ddim": Way("ddim", most=most), "ode": Way("euler", most=most), **second}
     batch_ot = {"name": "minibatch_ot", "aligned": True}
     systems = {
         "diffusion": System(preserving, ["independent"], {"ancestral": Way("ancestral"), **equation}),
@@ -90,7 +91,7 @@ def _systems(aligned: bool, times: Any) -> dict[str, System]:
     if aligned:
         systems["linear + OT + align"] = System(linear, [batch_ot, "align"], euler, times)
         systems["diffusion + align"] = System(preserving, ["align"], equation)
-    ways = {"churn": Way("churn"), "ddim": Way("ddim"), **second}
+    ways = {"churn": Way("churn"), "ddim": Way("ddim", most=most), **second}
     exploding = {"name": "variance_exploding", "largest": 10.0}
     middle = {"name": "logit_normal", "mean": 0.2, "sd": 1.0}
     systems["annealed"] = System(exploding, ["independent"], ways, middle)
@@ -161,8 +162,8 @@ TINY = {"width": 32, "pair_width": 12, "vectors": 4, "heads": 2, "layers": 3}
 FEW = {250: 50, 1000: 50}
 TASKS = {
     "crescents": crescents(1500, 1000),
-    "small": molecules(1000, 200, SMALL),
-    "qm9": molecules(2000, 200, SMALL, config="configs/qm9_cpu.yaml"),
+    "small": molecules(1000, 100, SMALL, few=FEW, pairs=2000),
+    "qm9": molecules(1500, 100, SMALL, config="configs/qm9_cpu.yaml", few=FEW, pairs=2000),
 }
 QUICK = {
     "crescents": crescents(300, 500, evaluations=(1, 2, 5, 10, 50), few_evaluations=(20,), pairs=2000),
