@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -47,7 +47,7 @@ def main() -> None:
     save(folder, weights, config, card.facts, card.provenance, card.grids)
     after = figures(str(folder), args.n, args.seed)
     how = config.sample
-    scores = {"n": args.n, "seed": args.seed, "steps": how.steps, "grid": how.grid, "solver": how.solver, **after}
+    scores = {"n": args.n, "seed": args.seed, **asdict(how), **after}
     save(folder, weights, config, card.facts, {**card.provenance, "scores": scores}, card.grids)
     for name, rate in after.items():
         print(f"{name}: {rate['value']:.1%} ({rate['count']} of {rate['of']}); at 32 bits {before[name]['value']:.1%}")
