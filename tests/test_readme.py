@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+import molflow
 from molflow.build import resolve
 from molflow.cli import VERBS, main
 from molflow.cli.command import parse
+from molflow.data.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -27,7 +29,7 @@ def command_lines(page: Path) -> list[str]:
     fenced = "".join(re.findall(r"^```(?:sh|bash|console)?\n(.*?)^```", text, flags=re.M | re.S))
     lines = re.findall(r"^ {4,}(molflow [a-z]+ .*)$", text, flags=re.M)
     lines += re.findall(r"^(?:\$ )?(molflow [a-z]+ .*)$", fenced, flags=re.M)
-    return [re.sub(r"\s#.*", "", line).strip() for line in lines]
+    return [re.sub(r"\s(#|>>?\s|\$).*", "", line).strip() for line in lines]
 
 
 LINES = sorted({(page.name, line) for page in PAGES for line in command_lines(page)})
@@ -50,22 +52,52 @@ def test_the_readme_shows_every_verb():
     assert shown == set(VERBS)
 
 
-def test_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_python_of_the_first_screen_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (code,) = blocks(ROOT / "README.md", "python")
+    code = blocks(ROOT / page, "python")
     names: dict = {}
-    exec(compile(code, "README.md", "exec"), names)
-    assert len(names["mols"]) == 100
+    for block in code:
+        exec(compile(block, page, "exec"), names)
     assert "strict" in capsys.readouterr().out
+    if page == "README.md":
+        assert len(names["mols"]) == 100 and (names["relaxed"].props["energy_drop"] >= 0).all()
 
 
-def test_first_commands_of_the_readme_run(tmp_path, monkeypatch, capsys):
+LESS = {  # for each command what makes it quick; the last value of an option counts
+    "sample": "--n 6 --steps 2 --workers 1 --overwrite",
+    "view": "--no-strain --samples 2 --overwrite",
+    "data qm9": "--from {archive} --uncharacterized {listed} --workers 0",
+    "data import": "--workers 0",
+    "data toy": "--n 200",
+    "train": "train.steps=2 train.epochs=null train.minutes=null train.samples=2 train.validate=1",
+    "tune": "--steps 2",
+    "straightness": "--n 4",
+    "reflow": "--pairs 8 --workers 1",
+    "likelihood": "--n 2",
+}
+TINY = "data.pairs=1000 network.width=16 network.pair_width=8 network.layers=1 network.heads=2 network.vectors=2"
+
+
+@pytest.mark.slow
+def test_every_command_of_the_readme_runs(tmp_path, monkeypatch, capsys, raw_qm9, few_molecules):
+    """In its order, on little data and few steps."""
+    pytest.importorskip("chemiscope")
     monkeypatch.chdir(tmp_path)
-    sample, score, info = command_lines(ROOT / "README.md")[:3]
-    assert main([*shlex.split(sample)[1:], "--n", "8", "--steps", "4"]) == 0
-    assert main(shlex.split(score)[1:]) == 0
-    assert main(shlex.split(info)[1:]) == 0
-    assert {"molecules.sdf", "report.json"} <= {path.name for path in tmp_path.iterdir()}
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    for name in ("mine.sdf", "more.xyz.gz"):
+        molflow.write(Store(few_molecules).batch(range(12)), name)
+    (tmp_path / "smiles.csv").write_text("smiles\nCCO\nCC\n")
+    for line in command_lines(ROOT / "README.md"):
+        _, *words = shlex.split(line)
+        verb = " ".join(words[: 2 if words[0] == "data" else 1])
+        less = LESS.get(verb, "").format(archive=raw_qm9.archive, listed=raw_qm9.uncharacterized)
+        if verb == "train" and "moons" not in line:
+            less += " " + TINY
+        code = main([*words, *shlex.split(less)])
+        assert code == 0, f"{line}: {capsys.readouterr().err}"
+    wanted = {"molecules.sdf", "report.json", "report.html", "few.xyz", "run.html", "pairs.safetensors"}
+    assert wanted <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_relative_links_lead_somewhere():
