@@ -55,6 +55,19 @@ class Sampling:
         """With the changes that are not None."""
         return dataclasses.replace(self, **{key: value for key, value in changes.items() if value is not None})
 
+    def spending(self, evaluations: int) -> Sampling:
+        """With as many steps as so many evaluations of the network pay for.
+
+        >>> Sampling(solver="midpoint").spending(21).steps
+        10
+        """
+        each = self.method().evaluations
+        if each is None:
+            raise UserError(f"solver {self.solver} takes as many evaluations as its tolerance needs; set rtol and atol")
+        if evaluations < each:
+            raise UserError(f"a step of {self.solver} takes {each} evaluations, and {evaluations} were given")
+        return self.updated(steps=evaluations // each)
+
 
 class Model:
     """Everything sampling needs: a network read through a path, a prior to start from, and the sizes it was trained on.

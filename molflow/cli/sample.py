@@ -18,6 +18,7 @@ def sample(
     n: int = 100,
     out: str = "molecules.sdf",
     steps: int | None = None,
+    evaluations: int | None = None,
     seed: int = 0,
     atoms: str | None = None,
     grid: str | None = None,
@@ -40,6 +41,7 @@ def sample(
         n: how many molecules
         out: .sdf, .xyz, .extxyz, .smi or .npz; all but npz also with .gz; .npz for points that are no molecules
         steps: steps from noise to molecule; more are better and slower (default: the model's)
+        evaluations: instead of --steps, how often the network is asked: what sampling costs
         seed: another seed, other molecules
         atoms: sizes wanted, such as 12, 9-29 or 9,12,15-17 (default: as in the training set)
         grid: where the steps lie: <grids> (default: the model's)
@@ -81,6 +83,10 @@ def sample(
     how = loaded.defaults.updated(
         steps=steps, grid=grid, solver=solver and component(solver), temperature=temperature, haste=haste
     )
+    if evaluations is not None:
+        if steps is not None:
+            raise UserError("--steps and --evaluations both say how long; give one of them")
+        how = how.spending(evaluations)
     loaded.times(how)
     job = jobs.SampleJob(model, n, seed, how, atoms, str(chosen), suffix)
     loaded.sizes.asked(atoms)

@@ -1,0 +1,221 @@
+"""The QM9 model in figures.
+
+    python benchmarks/qm9.py quality --data qm9.safetensors [--n 2000] [--seeds 0 1]   # against evaluations
+    python benchmarks/qm9.py speed                                    # to an SDF on this machine, and memory
+    python benchmarks/qm9.py curve runs/qm9 runs/base --data qm9.safetensors     # against training
+
+``quality`` writes each cell as it is done and goes on where it stopped; ``curve`` reads the runs' metrics.csv. All three
+take ``--model`` and write benchmarks/results/qm9_*.json and, where there is something to see, docs/images/qm9_*.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from common import RESULTS, report
+
+import molflow
+from molflow import jobs
+from molflow.checkpoint import locate
+from molflow.metrics.rate import Rate
+from molflow.run import Run
+
+ROOT = Path(__file__).resolve().parent.parent
+EVALUATIONS = (1, 2, 3, 5, 8, 10, 20, 50, 100)
+FINE = (5, 10, 20, 50)  # evaluations at which geometry is measured too
+RATES = {
+    "edm atom": ("edm", "atom_stable"),
+    "edm molecule": ("edm", "molecule_stable"),
+    "edm valid": ("edm", "valid"),
+    "edm valid unique": ("edm", "valid_unique"),
+    "strict valid": ("strict", "valid"),
+    "strict valid unique": ("strict", "valid_unique"),
+    "strict novel": ("strict", "novel"),
+    "legacy molecule": ("legacy", "molecule_stable"),
+    "legacy valid": ("legacy", "valid"),
+}
+PEERS = {  # edm molecule stable, as published: evaluations -> %
+    "EDM": {101: 67.2, 1000: 82.0},
+    "GeoLDM": {8: 3.7, 1000: 89.4},
+    "EquiFM": {200: 88.3},
+    "GeoBFN": {100: 87.2},
+    "MOLTD": {10: 89.7, 13: 93.5},
+    "VEDA-E": {30: 91.5, 50: 93.7},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="qm9", help="shipped or a run folder (default: qm9)")
+    parser.add_argument("--device", default="cpu")
+    parts = parser.add_subparsers(dest="part", required=True)
+    quality_part = parts.add_parser("quality", help="scores against network evaluations")
+    quality_part.add_argument("--data", required=True, help="the training data, for novelty and distributions")
+    quality_part.add_argument("--n", type=int, default=2000)
+    quality_part.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    quality_part.add_argument("--evaluations", type=int, nargs="+", default=EVALUATIONS)
+    quality_part.add_argument("--workers", type=int)
+    speed_part = parts.add_parser("speed", help="molecules a second, noise to SDF, and peak memory")
+    speed_part.add_argument("--n", type=int, default=1000)
+    speed_part.add_argument("--evaluations", type=int, nargs="+", default=(1, 5, 10, 20, 50))
+    curve_part = parts.add_parser("curve", help="what runs' samples were worth as they were trained")
+    curve_part.add_argument("runs", nargs="+")
+    args = vars(parser.parse_args())
+    {"quality": quality, "speed": speed, "curve": curve}[args.pop("part")](**args)
+
+
+def quality(
+    model: str, device: str, data: str, n: int, seeds: list[int], evaluations: list[int], workers: int | None
+) -> None:
+    """Every cell of evaluations x seeds, scored; then seeds together, a row for each number of evaluations."""
+    path = RESULTS / f"qm9_quality_{Path(model).name}.json"
+    weights = jobs.SampleJob(model, 1).fingerprint()["model"]
+    known = json.loads(path.read_text()) if path.exists() else {}
+    same = (known.get("weights"), known.get("n_a_seed")) == (weights, n)
+    cells: list[dict[str, Any]] = known["cells"] if same else []
+    done = {(cell["evaluations"], cell["seed"]) for cell in cells}
+    for seed in seeds:
+        for count in evaluations:
+            if (count, seed) not in done:
+                cells.append(cell(model, device, data, n, seed, count, workers))
+                write_quality(path, model, n, seeds, cells, weights, save=False)
+                path.write_text(json.dumps({"weights": weights, "n_a_seed": n, "cells": cells}))
+    write_quality(path, model, n, seeds, cells, weights, save=True)
+
+
+def cell(model: str, device: str, data: str, n: int, seed: int, count: int, workers: int | None) -> dict[str, Any]:
+    """n molecules of a seed at so many evaluations, scored."""
+    how = jobs.loaded(model, device).defaults.spending(count)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "molecules.sdf"
+        jobs.run(jobs.SampleJob(model, n, seed, how, None, device), out, workers, progress=sys.stderr.isatty())
+        tier = ["fast", "forcefield"] if count in FINE else ["protocols"]
+        scores = molflow.score(str(out), reference=data, tier=tier, protocols=["edm", "strict", "legacy"], rows=False)
+    found = {"evaluations": count, "seed": seed, "solver": how.solver, "grid": how.grid, "steps": how.steps}
+    found["temperature"] = how.temperature
+    for name, (protocol, rate) in RATES.items():
+        value = scores[protocol].rates[rate]
+        found[name] = [value.count, value.of]
+    if count in FINE:
+        for what in ("bond", "angle", "torsion"):
+            section = scores.sections["distributions"][what]
+            found[f"{what} distance"], found[f"{what} floor"] = section["distance"], section["floor"]
+        found["strain"] = scores.sections["energy"]["forcefield"]
+    print(f"{count} evaluations, seed {seed}: strict valid {scores['strict'].valid}", flush=True)
+    return found
+
+
+def write_quality(
+    path: Path, model: str, n: int, seeds: list[int], cells: list[dict], weights: dict, save: bool
+) -> None:
+    rows, intervals = [], []
+    for count in sorted({cell["evaluations"] for cell in cells}):
+        same = [cell for cell in cells if cell["evaluations"] == count]
+        rates = {name: Rate(*map(sum, zip(*(cell[name] for cell in same)))) for name in RATES}
+        row = {"evaluations": count, "n": n * len(same), "solver": str(same[0]["solver"]), "grid": same[0]["grid"]}
+        rows.append({**row, **{name: round(100 * rate.value, 1) for name, rate in rates.items() if rate.of}})
+        for what in ("bond", "angle", "torsion"):
+            if f"{what} floor" in same[0]:
+                ratios = [cell[f"{what} distance"] / cell[f"{what} floor"] for cell in same]
+                rows[-1][f"{what} / floor"] = round(sum(ratios) / len(ratios), 2)
+        intervals.append({"evaluations": count, **{name: rate.ci95 for name, rate in rates.items() if rate.of}})
+    if not save:
+        return
+    more = {"cells": cells, "weights": weights, "n_a_seed": n, "intervals": intervals, "peers": PEERS}
+    protocol = f"model {model}; % of all samples (novel: of the valid unique); distances in units of the floor"
+    report(path.stem, rows, protocol=protocol, n=n * len(seeds), seed=min(seeds), seeds=seeds, **more)
+    plot_quality(rows, intervals, ROOT / "docs" / "images" / f"{path.stem}.png")
+
+
+def plot_quality(rows: list[dict], intervals: list[dict], path: Path) -> None:
+    from matplotlib import pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(7, 4.2))
+    for name, colour in (("edm molecule", "C0"), ("strict valid", "C1")):
+        x, y = [row["evaluations"] for row in rows], [row[name] for row in rows]
+        low, high = zip(*([100 * end for end in interval[name]] for interval in intervals))
+        axis.plot(x, y, "o-", color=colour, label=f"molflow, {name}")
+        axis.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
+    for k, (name, points) in enumerate(PEERS.items()):
+        axis.plot(list(points), list(points.values()), "sDv^Px"[k], color="0.45", ms=5, label=f"{name}, edm molecule")
+    axis.axhline(96.0, color="0.6", lw=0.8, ls=":")
+    axis.annotate("real molecules, edm", (1, 96.2), color="0.4", fontsize=8)
+    axis.set(xscale="log", xlabel="network evaluations", ylabel="% of samples", ylim=(0, 101))
+    axis.legend(fontsize=7, loc="lower right")
+    figure.tight_layout()
+    figure.savefig(path, dpi=150)
+
+
+def speed(model: str, device: str, n: int, evaluations: list[int]) -> None:
+    """`molflow sample` as a whole process, start and SDF included; memory of one batch in a process of its own."""
+    rows = []
+    for count in evaluations:
+        how = jobs.loaded(model, device).defaults.spending(count)
+        with tempfile.TemporaryDirectory() as folder:
+            out = f"{folder}/molecules.sdf"
+            command = [sys.executable, "-m", "molflow", "sample", model, "--n", str(n), "--device", device]
+            command += ["--evaluations", str(count), "--out", out]
+            started = time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True)
+            seconds = time.perf_counter() - started
+        rows.append({"evaluations": count, "steps": how.steps, "seconds": seconds, "molecules / s": n / seconds})
+    memory = []
+    for size in (1, 64, 256, 1024):
+        code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import qm9; "
+        code += f"print(qm9.peak({str(locate(model))!r}, {device!r}, {size}))"
+        out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+        memory.append({"molecules at once": size, "peak MiB": float(out)})
+    report("qm9_speed", rows, protocol=f"model {model}, {device}, whole process to SDF", n=n, memory=memory)
+    print(memory)
+
+
+def peak(model: str, device: str, size: int) -> float:
+    """Peak MiB of a process that samples so many molecules of 18 atoms as one batch, two evaluations."""
+    import torch
+
+    loaded = molflow.load(model, device)
+    loaded.batch_pairs = lambda: size * 18**2
+    loaded.sample(size, steps=2, atoms=18)
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def curve(model: str, device: str, runs: list[str]) -> None:
+    """The judged rows of each run's metrics.csv."""
+    rows = []
+    for folder in runs:
+        for row in Run(folder).read_metrics():
+            if row.get("edm_molecule_stable"):
+                stable, valid = (100 * float(row[name]) for name in ("edm_molecule_stable", "strict_valid"))
+                seen = {"run": Path(folder).name, "molecules": int(row["molecules"]), "seconds": float(row["seconds"])}
+                rows.append({**seen, "val loss": float(row["val_loss"]), "edm molecule": stable, "strict valid": valid})
+    if not rows:
+        sys.exit(f"no judged rows in {', '.join(runs)}")
+    report("qm9_curve", rows, protocol="averaged weights, samples drawn and scored during training, %", n=len(rows))
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True)
+    for axis, key, scale in zip(axes, ("molecules", "seconds"), (1e3, 60)):
+        for run in dict.fromkeys(row["run"] for row in rows):
+            mine = [row for row in rows if row["run"] == run]
+            axis.plot([row[key] / scale for row in mine], [row["edm molecule"] for row in mine], "o-", label=run)
+        axis.axhline(82.0, color="0.6", lw=0.8, ls=":")
+        axis.set(xlabel={"molecules": "thousand molecules seen", "seconds": "minutes"}[key])
+    axes[0].set(ylabel="edm molecule stable, %")
+    axes[0].legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(ROOT / "docs" / "images" / "qm9_curve.png", dpi=150)
+
+
+if __name__ == "__main__":
+    main()
