@@ -48,10 +48,11 @@ def main(report: str, run: str, notebook: str = "") -> None:
         try:
             window.open(notebook)
             window.until("window.jupyterapp && document.querySelectorAll('.jp-CodeCell').length > 0")
-            time.sleep(5)
+            time.sleep(12)
             window.run("void jupyterapp.commands.execute('notebook:run-all-cells')")
             window.until(WIDGET, 300)
             time.sleep(10)
+            window.run("document.querySelectorAll('.Toastify__toast').forEach((note) => note.remove())")
             window.picture(folder / "notebook.png")
         finally:
             window.close()

@@ -14,7 +14,7 @@ from molflow.viewer.figures import Figure
 
 _FIRST = (("logP", "QED"), ("atoms", "stable atoms"))  # axes in order of preference
 _WEBGL, _SVG = '?"scatter3d":"scattergl"', '?"scatter3d":"scatter"'
-_COLOURS = ("strain", "similarity", "stable atoms", "atoms")
+_COLOURS = ("strain", "similarity", "SA", "atoms")
 
 
 def folder() -> Path:
