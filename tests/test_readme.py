@@ -8,11 +8,13 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 import molflow
-from molflow.build import resolve
+from molflow.build import check_keywords, find, resolve
 from molflow.cli import VERBS, main
 from molflow.cli.command import parse
+from molflow.config import parse_config
 from molflow.data.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -104,3 +106,34 @@ def test_relative_links_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+FAMILIES = {
+    "path": "molflow.paths:PATHS",
+    "prior": "molflow.priors:PRIORS",
+    "coupling": "molflow.couplings:COUPLINGS",
+    "network": "molflow.networks:NETWORKS",
+    "times": "molflow.times:TIMES",
+    "solver": "molflow.solvers:SOLVERS",
+}
+PROGRAM = {"field", "channels", "states", "fields", "dim", "centred", "scale"}  # what an experiment supplies
+
+
+def test_what_migrants_are_told_to_set_exists():
+    """Every component that docs/migrating.md names is in its family and takes the keywords shown."""
+    text = (ROOT / "docs" / "migrating.md").read_text(encoding="utf-8")
+    found = re.findall(r"`(?:sample\.)?(path|prior|coupling|network|times|solver)(?:\.\w+)?=([^`]+)`", text)
+    assert len(found) > 20
+    for family, text_of in found:
+        value = yaml.safe_load(text_of.replace(", ...", ""))
+        for spec in value if isinstance(value, list) else [value]:
+            name, keywords = (spec, {}) if isinstance(spec, str) else (spec.pop("name"), spec)
+            target = find(family, resolve(FAMILIES[family]), name)  # type: ignore[arg-type]
+            check_keywords(name, target, keywords, hidden=set() if keywords else PROGRAM)
+    keys = re.findall(r"`((?:train|data|loss|sample)\.[a-z_.]+)", text)
+    config = parse_config({}).to_dict()
+    for key in keys:
+        inner = config
+        for part in key.rstrip(".").split("."):
+            assert part in inner, f"docs/migrating.md: there is no {key}"
+            inner = inner[part]

@@ -7,6 +7,7 @@ import posixpath
 import re
 import shutil
 import sys
+from html import unescape
 from pathlib import Path
 
 from mkdocs.plugins import event_priority
@@ -88,5 +89,25 @@ def commands() -> list[str]:
 
 
 def on_post_page(output, page, config):
-    """The notebooks' template would fetch a library for diagrams, if there were diagrams; the pages load nothing."""
-    return re.sub(r"<script type=\"module\">(?:(?!</script>).)*mermaid.*?</script>", "", output, flags=re.S)
+    """Formulas of the notebooks as MathML, which browsers draw themselves; and nothing that is fetched.
+
+    The notebooks' template would fetch a library for diagrams, if there were diagrams.
+    """
+    if not page.file.src_uri.endswith(".ipynb"):
+        return output
+    output = re.sub(r"<script type=\"module\">(?:(?!</script>).)*mermaid.*?</script>", "", output, flags=re.S)
+    return re.sub(r"<(p|li)>.*?</\1>", lambda part: formulas(part[0]), output, flags=re.S)
+
+
+def formulas(html: str) -> str:
+    """``$x_t$`` in a paragraph, but not in its code, as MathML."""
+    from latex2mathml.converter import convert
+
+    def drawn(match: re.Match) -> str:
+        if match["code"]:
+            return match[0]
+        block, inline = match["block"], match["inline"]
+        return convert(unescape(block or inline), display="block" if block else "inline")
+
+    pattern = r"(?P<code><code.*?</code>)|\$\$(?P<block>[^$]+)\$\$|\$(?P<inline>[^$]+)\$"
+    return re.sub(pattern, drawn, html, flags=re.S)
