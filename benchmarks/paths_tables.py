@@ -59,6 +59,12 @@ class Results:
         found = [self.mean(system, way, e) for way in self.ways(system) for e in full]
         return max((self.good(value) for value in found if value is not None), default=0.0)
 
+    def best_of(self, system: str, evaluations: int, variant: str = BASE) -> list[float]:
+        """One figure a seed, in the way that is best on the average."""
+        ways = self.ways(system, variant)
+        each = [self.values(system, way, evaluations, self.measure, variant) for way in ways]
+        return max((v for v in each if v), key=lambda v: self.good(statistics.fmean(v)), default=[])
+
     def first(self, system: str, level: float) -> tuple[int, str] | None:
         """The smallest number of evaluations whose mean reaches ``level``, and the way."""
         for e in self.evaluations():
@@ -124,10 +130,7 @@ def robustness(results: Results, evaluations: int = 20) -> list[list[str]]:
     for system in results.systems():
         cells, goods = [], []
         for change in changes:
-            ways = results.ways(system, change)
-            each = [results.values(system, way, evaluations, results.measure, change) for way in ways]
-            each = [values for values in each if values]
-            top = max(each, key=lambda values: results.good(statistics.fmean(values)), default=[])
+            top = results.best_of(system, evaluations, change)
             cells.append(spread(top, results.measure))
             goods += [results.good(statistics.fmean(top))] if top else []
         if len(goods) > 1:
@@ -146,11 +149,7 @@ def geometry(results: Results) -> list[list[str]]:
         walked = [
             f"{statistics.fmean(s[name] for s in straight):.3f}" if straight else "" for name in ("bend", "detour")
         ]
-        best = []
-        for e in few:
-            each = [results.values(system, way, e, results.measure) for way in results.ways(system)]
-            each = [values for values in each if values]
-            best.append(spread(max(each, key=lambda v: results.good(statistics.fmean(v)), default=[]), results.measure))
+        best = [spread(results.best_of(system, e), results.measure) for e in few]
         shown = [f"{paired['way']:.2f}", f"{paired['ms']:.1f}"] if paired else ["", ""]
         lines.append([system, *shown, *walked, *best])
     return lines
