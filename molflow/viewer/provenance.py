@@ -43,8 +43,9 @@ def beside(entry: Mapping[str, Any]) -> dict[str, Any]:
         inputs = told.get("input", [])
         sums = [told.get("checksum"), *(i.get("checksum") for i in inputs if isinstance(i, dict))]
         if entry.get("checksum") in sums:
-            facts = {key: told[key] for key in _TOLD if isinstance(told.get(key), (str, int, float))}
-            facts.pop("seed", None) if inputs else None  # of a score: its seed is the score's
+            of_score = bool(inputs)  # then its seed is the score's
+            keys = [key for key in _TOLD if not (of_score and key == "seed")]
+            facts = {key: told[key] for key in keys if isinstance(told.get(key), (str, int, float))}
             versions = told.get("versions", {})
             facts |= {f"{name}, then": str(v) for name, v in versions.items()} if isinstance(versions, dict) else {}
             return facts | {"told by": sibling.name}

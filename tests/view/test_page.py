@@ -19,6 +19,7 @@ from molflow.viewer.document import Page, embed, text
 from molflow.viewer.figures import similarity
 from molflow.viewer.gather import chosen
 from molflow.viewer.plots import Line, chart, histogram, ticks
+from molflow.viewer.provenance import beside
 
 HOSTILE = "</script><img src=x onerror=\"document.title='hacked'\"><script>document.title='hacked'</script>"
 
@@ -131,3 +132,14 @@ def test_plots_stay_in_their_frame():
             assert 0 <= x <= 320 and 0 <= y <= 190
     assert "a &lt; b" in drawn
     assert ticks(0, 10, 5) == [0, 2, 4, 6, 8, 10]
+
+
+def test_a_report_beside_the_molecules_tells_where_they_come_from_if_it_means_them(small_sdf, tmp_path):
+    copy = tmp_path / "copy.sdf"
+    copy.write_bytes(small_sdf.read_bytes())
+    entry = {"file": str(copy), "checksum": "sha256:1"}
+    told = {"model": "small", "seed": 3, "steps": 50, "checksum": "sha256:1", "versions": {"molflow": "0.1.0"}}
+    (tmp_path / "copy.json").write_text(json.dumps(told))
+    facts = beside(entry)
+    assert facts["model"] == "small" and facts["seed"] == 3 and facts["molflow, then"] == "0.1.0"
+    assert beside(entry | {"checksum": "sha256:2"}) == {}
