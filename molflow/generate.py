@@ -117,6 +117,10 @@ class Model:
         """``n`` molecules; molecule i depends on the seed and on i alone.
 
         ``atoms`` asks for sizes (12, "9-29", "9,12"); the rest defaults to what suits the model: docs/sampling.md.
+
+        >>> import molflow
+        >>> molflow.load("small").sample(3, steps=2, seed=0, atoms=9)
+        Batch(3 of 9 atoms, 3D, atom, charge, bond)
         """
         if n < 1:
             raise UserError(f"the number of molecules must be at least 1, not {n}")

@@ -1,4 +1,4 @@
-"""What mkdocs is told besides mkdocs.yml: pages that are there, notebooks, links out of docs/, the commands' help."""
+"""For the site, besides mkdocs.yml: which pages are there, the notebooks, links out of docs/, the help of commands."""
 
 from __future__ import annotations
 
