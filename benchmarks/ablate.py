@@ -37,6 +37,7 @@ ARMS: dict[str, list[str]] = {  # the base is what every other arm changes furth
     BASE: ["train.optimizer=muon"],
     "adamw": ["train.optimizer=adamw"],
     "adamw, lr 12e-3": ["train.optimizer=adamw", "train.lr=12e-3"],
+    "triangles": ["network.triangles=16"],
     "lr 3e-3": ["train.lr=3e-3"],
     "lr 12e-3": ["train.lr=12e-3"],
     "batches of 8,000 pairs": ["data.pairs=8000"],
@@ -101,7 +102,7 @@ def run(given: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
             "edm molecules": scores["edm"].molecule_stable,
             "strict valid": scores["strict"].valid,
         }
-        row[str(evaluations)] = {name: [rate.count, rate.of, *rate.ci95] for name, rate in rates.items()}
+        row[str(evaluations)] = {name: [rate.count, rate.of, *(rate.ci95 or ())] for name, rate in rates.items()}
     return row
 
 
