@@ -44,11 +44,11 @@ class Comparison:
     def __init__(self, name: str, task: Task, data: Path, work: Path, book: Book):
         self.name, self.task, self.data, self.work, self.book = name, task, data, work, book
 
-    def run(self, system: str, variant: str, seed: int, asked: set[str]) -> None:
+    def run(self, system: str, variant: str, seed: int, asked: set[str], most: int = 1000) -> None:
         """Train the cell unless that was done, and measure what is asked for and not yet in the book."""
         cell, parts = self.book.cell(system, variant, seed), self.parts(system, variant, seed)
         missing = [part for part in parts if part not in cell and part.split()[0] in asked]
-        points = self.points(system, variant, seed, cell) if "curve" in asked else []
+        points = [point for point in self.points(system, variant, seed, cell) if "curve" in asked and point[1] <= most]
         if not (missing or points or "train" not in cell):
             return
         config, folder = self.task.at(system, variant, seed, self.data), self.folder(system, variant, seed)
@@ -138,6 +138,7 @@ def main() -> None:
         "--variants", nargs="*", default=[], metavar="CHANGE", help="changes to measure; all: every one"
     )
     parser.add_argument("--parts", nargs="+", default=["curve", "straight", "travel", "memory", "determinism"])
+    parser.add_argument("--most", type=int, default=1000, help="evaluations to go up to now; the rest can follow")
     parser.add_argument("--data", type=Path, help="QM9 as made by molflow data qm9")
     parser.add_argument("--out", type=Path, help="folder of the results files; benchmarks/results, or runs if quick")
     parser.add_argument("--tables", action="store_true", help="run nothing, print the tables")
@@ -159,7 +160,7 @@ def main() -> None:
                 for variant in changes:
                     for system in given.systems or task.systems:
                         if task.applies(system, variant):
-                            comparison.run(system, variant, seed, set(given.parts))
+                            comparison.run(system, variant, seed, set(given.parts), given.most)
         results = Results(name, task, comparison.book.read())
         if given.document:
             from paths_plots import draw  # matplotlib comes with the extra `view`

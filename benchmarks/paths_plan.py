@@ -80,6 +80,9 @@ def _systems(aligned: bool, times: Any) -> dict[str, System]:
     linear, preserving = {"name": "linear"}, {"name": "variance_preserving"}
     most = 100 if aligned else 1000  # beyond, molecules are sampled in the first way alone
     equation = {"ddim": Way("ddim", most=most), "ode": Way("euler", most=most), **second}
+    if aligned:  # whether short steps near the end, which labels want, serve the diffusion too
+        both = {f"{solver}, quadratic": Way(solver, "quadratic", most=most) for solver in ("ancestral", "ddim")}
+        equation = both | equation
     batch_ot = {"name": "minibatch_ot", "aligned": True}
     systems = {
         "diffusion": System(preserving, ["independent"], {"ancestral": Way("ancestral"), **equation}),
@@ -90,7 +93,8 @@ def _systems(aligned: bool, times: Any) -> dict[str, System]:
     systems["linear + OT"] = System(linear, ["minibatch_ot"], euler, times)
     if aligned:
         systems["linear + OT + align"] = System(linear, [batch_ot, "align"], euler, times)
-        systems["diffusion + align"] = System(preserving, ["align"], equation)
+        steady = {name: way for name, way in equation.items() if way.solver != "ancestral"}
+        systems["diffusion + align"] = System(preserving, ["align"], steady)
     ways = {"churn": Way("churn"), "ddim": Way("ddim", most=most), **second}
     exploding = {"name": "variance_exploding", "largest": 10.0}
     middle = {"name": "logit_normal", "mean": 0.2, "sd": 1.0}

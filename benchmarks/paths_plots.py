@@ -41,7 +41,15 @@ def against_evaluations(results: Results, path: Path) -> None:
             label = f"{system}, {way}" if len(results.ways(system)) > 1 else system
             places = [e for e, _ in values]
             ax.errorbar(
-                places, means, errors, marker="o", ms=3, lw=1.2, ls=DASHES[way], color=colour(system), label=label
+                places,
+                means,
+                errors,
+                marker="s" if "quadratic" in way else "o",
+                ms=3,
+                lw=1.2,
+                ls=DASHES[way.split(",")[0]],
+                color=colour(system),
+                label=label,
             )
         if measure == "w2":
             ax.set_yscale("log")
