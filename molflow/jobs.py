@@ -22,6 +22,7 @@ from molflow.build import UserError
 from molflow.checkpoint import CONFIG, WEIGHTS, load, locate, write_atomically
 from molflow.chem.io import WRITABLE, format_of, open_writer
 from molflow.device import pick_device
+from molflow.evaluate import versions
 from molflow.generate import Model, Sampling
 from molflow.workers import Failure, cpus, map_killable
 
@@ -88,14 +89,44 @@ def part(folder: str | Path, i: int, suffix: str) -> Path:
 def run(
     job: SampleJob, out: str | Path, workers: int | None = None, overwrite: bool = False, progress: bool = False
 ) -> Path:
-    """All shards, then one file; a run that was killed goes on where it stopped."""
+    """All shards, then one file and its note; a run that was killed goes on where it stopped."""
     out = Path(out)
     if format_of(out, WRITABLE) != job.suffix:
         raise UserError(f"{out} is no {job.suffix} file")
+    refuse_existing(note_of(out), overwrite)
     with parts(job, out, sample_shard, workers, overwrite, progress) as paths, open_writer(out, overwrite) as file:
         for path in paths:
             file.copy(path)
+    write_atomically(note_of(out), json.dumps(provenance(job, out), indent=1) + "\n")
     return out
+
+
+def note_of(out: str | Path) -> Path:
+    """The file beside ``out`` that tells where it comes from.
+
+    >>> note_of("made/molecules.sdf.gz").name
+    'molecules.sdf.gz.json'
+    """
+    return Path(out).with_name(Path(out).name + ".json")
+
+
+def provenance(job: SampleJob, out: Path) -> dict:
+    """What made ``out``, and its checksum, by which the note is known to mean it: the same whenever it is made."""
+    how = job.how or loaded(job.model, job.device).defaults
+    with open(out, "rb") as file:
+        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "file": out.name,
+        "checksum": f"sha256:{checksum}",
+        "model": job.model,
+        "weights": f"sha256:{job.fingerprint()['model'][WEIGHTS]}",
+        "molecules": job.n,
+        "seed": job.seed,
+        **asdict(how),
+        "atoms": job.atoms or "as in the training set",
+        "device": job.device,
+        "versions": versions("torch"),
+    }
 
 
 Job = TypeVar("Job", bound=SampleJob)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import gzip
+import hashlib
 import json
 import signal
 import subprocess
@@ -65,7 +66,40 @@ def test_any_number_of_workers_makes_the_same_file(model, reference, tmp_path):
     assert reference.count(b"$$$$") == N
     assert sample(model, tmp_path / "m.sdf", "--workers", "2") == 0
     assert (tmp_path / "m.sdf").read_bytes() == reference
-    assert [path.name for path in tmp_path.iterdir()] == ["m.sdf"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.sdf", "m.sdf.json"]
+
+
+def test_a_note_tells_where_the_file_comes_from_and_the_page_shows_it(model, tmp_path):
+    """The same note on any number of workers; it counts as long as it means the file that lies there."""
+    from molflow.metrics.source import Source
+    from molflow.viewer.provenance import beside
+
+    out, options = tmp_path / "m.sdf", ["--solver", "{name: churn, amount: 0.2}", "--seed", "7"]
+    assert sample(model, out, *options) == 0
+    first = (tmp_path / "m.sdf.json").read_bytes()
+    assert sample(model, out, *options, "--workers", "2", "--overwrite") == 0
+    assert (tmp_path / "m.sdf.json").read_bytes() == first
+    told = json.loads(first)
+    assert (told["model"], told["molecules"], told["seed"], told["steps"]) == (str(model), N, 7, 2)
+    assert told["checksum"] == "sha256:" + hashlib.sha256(out.read_bytes()).hexdigest()
+
+    (entry,) = Source(str(out), None).described()
+    facts = beside(entry)
+    assert (facts["seed"], facts["steps"], facts["told by"]) == (7, 2, "m.sdf.json")
+    assert facts["solver"] == "{name: churn, amount: 0.2}"
+    assert facts["torch, then"] == torch.__version__
+    out.write_bytes(out.read_bytes()[:-5])
+    (entry,) = Source(str(out), None).described()
+    assert beside(entry) == {}
+
+
+def test_a_note_that_is_not_ours_to_replace_stays(model, tmp_path, capsys):
+    (tmp_path / "m.sdf.json").write_text("mine")
+    assert sample(model, tmp_path / "m.sdf", n=3) == 2
+    assert "m.sdf.json exists" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["m.sdf.json"]
+    assert sample(model, tmp_path / "m.sdf", "--overwrite", n=3) == 0
+    assert json.loads((tmp_path / "m.sdf.json").read_text())["molecules"] == 3
 
 
 def test_shards_may_be_done_in_any_order(model, reference, tmp_path):

@@ -34,7 +34,8 @@ def sample(
     """Generate molecules with a trained or shipped model.
 
     The same model, seed and options give the same file, byte for byte, on one worker or several. A run that was killed
-    goes on where it stopped when the command is given again.
+    goes on where it stopped when the command is given again. A note beside the file, such as molecules.sdf.json, tells
+    model, seed, steps and versions; molflow view shows it.
 
     Args:
         model: a shipped model by name, a run folder, or the path of its weights
@@ -72,6 +73,7 @@ def sample(
     suffix = format_of(out, WRITABLE)
     chosen = pick_device(device)
     refuse_existing(out, overwrite)
+    refuse_existing(jobs.note_of(out), overwrite)
     if trajectory:
         format_of(trajectory, WRITABLE)
         if Path(trajectory).absolute() == Path(out).absolute():

@@ -12,7 +12,8 @@ from typing import Any
 from molflow.metrics.report import Report
 from molflow.viewer.document import text
 
-_TOLD = ("model", "seed", "steps", "solver", "grid", "temperature", "atoms", "device", "date")  # of a sibling report
+# of a note or report beside the file
+_TOLD = ["model", "weights", "seed", "steps", "solver", "grid", "temperature", "haste", "atoms", "device", "date"]
 
 
 def of_report(given: Any, report: Report, reference: Any, limit: int) -> str:
@@ -33,7 +34,8 @@ def beside(entry: Mapping[str, Any]) -> dict[str, Any]:
     if "file" not in entry:
         return {}
     path = Path(entry["file"])
-    for sibling in (path.with_suffix(".json"), path.with_name(path.name + ".json"), path.with_name("report.json")):
+    note, report = path.with_name(path.name + ".json"), path.with_suffix(".json")  # the note is molflow sample's
+    for sibling in (note, report, path.with_name("report.json")):
         try:
             told = json.loads(sibling.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -45,11 +47,16 @@ def beside(entry: Mapping[str, Any]) -> dict[str, Any]:
         if entry.get("checksum") in sums:
             of_score = bool(inputs)  # then its seed is the score's
             keys = [key for key in _TOLD if not (of_score and key == "seed")]
-            facts = {key: told[key] for key in keys if isinstance(told.get(key), (str, int, float))}
+            facts = {key: _said(told[key]) for key in keys if isinstance(told.get(key), (str, int, float, dict))}
             versions = told.get("versions", {})
             facts |= {f"{name}, then": str(v) for name, v in versions.items()} if isinstance(versions, dict) else {}
             return facts | {"told by": sibling.name}
     return {}
+
+
+def _said(value: Any) -> Any:
+    """A value as it is, a component with keywords as the command line has it."""
+    return json.dumps(value).replace('"', "") if isinstance(value, dict) else value
 
 
 def listed(facts: Mapping[str, Any]) -> str:
