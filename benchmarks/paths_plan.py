@@ -77,6 +77,8 @@ def _systems(aligned: bool, times: Any) -> dict[str, System]:
     grid = "quadratic" if aligned else "linear"
     second = {"multistep": Way("multistep", grid, most=100)}
     euler = {"euler": Way("euler", grid), **second}
+    if aligned:  # chance on the way mends labels too
+        euler["churn"] = Way("churn", grid, most=100)
     linear, preserving = {"name": "linear"}, {"name": "variance_preserving"}
     most = 100 if aligned else 1000  # beyond, molecules are sampled in the first way alone
     equation = {"ddim": Way("ddim", most=most), "ode": Way("euler", most=most), **second}

@@ -36,8 +36,11 @@ class Results:
 
     def values(self, system: str, way: str, evaluations: int, measure: str, variant: str = BASE) -> list[float]:
         """One figure a seed."""
-        points = (cell.get(f"curve {way}", {}).get(str(evaluations)) for cell in self.of(system, variant))
-        return [point[measure] for point in points if point]
+        return list(self.by_seed(system, way, evaluations, measure, variant).values())
+
+    def by_seed(self, system: str, way: str, evaluations: int, measure: str, variant: str = BASE) -> dict[int, float]:
+        cells = {cell["seed"]: cell.get(f"curve {way}", {}) for cell in self.of(system, variant)}
+        return {seed: curve[str(evaluations)][measure] for seed, curve in cells.items() if str(evaluations) in curve}
 
     def mean(self, system: str, way: str, evaluations: int, measure: str | None = None) -> float | None:
         found = self.values(system, way, evaluations, measure or self.measure)
@@ -59,10 +62,13 @@ class Results:
         found = [self.mean(system, way, e) for way in self.ways(system) for e in full]
         return max((self.good(value) for value in found if value is not None), default=0.0)
 
-    def best_of(self, system: str, evaluations: int, variant: str = BASE) -> list[float]:
-        """One figure a seed, in the way that is best on the average."""
-        ways = self.ways(system, variant)
-        each = [self.values(system, way, evaluations, self.measure, variant) for way in ways]
+    def best_of(self, system: str, evaluations: int, variant: str = BASE, like: str | None = None) -> list[float]:
+        """One figure a seed, in the way that is best on the average; ``like``: of the seeds that this variant has."""
+        seeds = {cell["seed"] for cell in self.of(system, variant if like is None else like)}
+        each = []
+        for way in self.ways(system, variant):
+            found = self.by_seed(system, way, evaluations, self.measure, variant)
+            each.append([value for seed, value in found.items() if seed in seeds])
         return max((v for v in each if v), key=lambda v: self.good(statistics.fmean(v)), default=[])
 
     def first(self, system: str, level: float) -> tuple[int, str] | None:
@@ -118,7 +124,7 @@ def training(results: Results) -> list[list[str]]:
                 reached = [f"{points[0]['step']:,}", f"{statistics.fmean(p['seconds'] for p in points):.0f}"]
                 break
         pace = statistics.median(1000 * record["seconds"] / record["steps"] for record in records)
-        memory = [cell["memory"]["MiB"] for cell in cells if "memory" in cell]
+        memory = [cell["memory"] for cell in cells if "memory" in cell]
         lines.append([system, end, *reached, f"{pace:.1f}", f"{memory[0]:.0f}" if memory else ""])
     return lines
 
@@ -128,13 +134,15 @@ def robustness(results: Results, evaluations: int = 20) -> list[list[str]]:
     changes = [BASE, *results.task.variants, *results.task.readings]
     lines = [["system", *(change or "as it is" for change in changes), "worst loss"]]
     for system in results.systems():
-        cells, goods = [], []
+        cells, losses = [], []
         for change in changes:
             top = results.best_of(system, evaluations, change)
             cells.append(spread(top, results.measure))
-            goods += [results.good(statistics.fmean(top))] if top else []
-        if len(goods) > 1:
-            lines.append([system, *cells, f"{100 * (1 - min(goods) / goods[0]):.0f} %"])
+            base = results.best_of(system, evaluations, like=change)  # of the same seeds
+            if change and top and base:
+                losses.append(1 - results.good(statistics.fmean(top)) / (results.good(statistics.fmean(base)) or 1))
+        if losses:
+            lines.append([system, *cells, f"{100 * max(losses):.0f} %"])
     return [[row[k] for k in range(len(row)) if any(line[k] for line in lines[1:])] for row in lines]
 
 
