@@ -53,7 +53,7 @@ class Run:
         shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write_config(config)
-        origin = {**versions(), "data": config.data.path, "data_checksum": checksum}
+        origin: dict[str, Any] = {**versions(), "data": config.data.path, "data_checksum": checksum}
         if init := config.train.init:
             weights = hashlib.sha256((locate(init) / WEIGHTS).read_bytes()).hexdigest()
             origin["init"] = {"model": init, "weights": f"sha256:{weights}"}
