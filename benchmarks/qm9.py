@@ -26,6 +26,7 @@ from common import RESULTS, report
 import molflow
 from molflow import jobs
 from molflow.checkpoint import locate
+from molflow.metrics.measurement import plain
 from molflow.metrics.rate import Rate
 from molflow.run import Run
 
@@ -109,7 +110,7 @@ def cell(model: str, device: str, data: str, n: int, seed: int, count: int, work
         for what in ("bond", "angle", "torsion"):
             section = scores.sections["distributions"][what]
             found[f"{what} distance"], found[f"{what} floor"] = section["distance"], section["floor"]
-        found["strain"] = scores.sections["energy"]["forcefield"]
+        found["strain"] = plain(scores.sections["energy"]["forcefield"])
     print(f"{count} evaluations, seed {seed}: strict valid {scores['strict'].valid}", flush=True)
     return found
 

@@ -19,7 +19,7 @@ def main(folder: Path) -> None:
     grid(readable[:15], folder / "molecules.png")
 
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    lines = ["# Molecules from the shipped model `small`", "", "![molecules](molecules.png)", ""]
+    lines = ["# Molecules from the shipped model `qm9`", "", "![molecules](molecules.png)", ""]
     lines += ["| protocol | metric | share | count | of |", "|---|---|---|---|---|"]
     for protocol, metrics in report["protocols"].items():
         for name, figure in metrics.items():
