@@ -114,8 +114,8 @@ def test_a_field_that_flows_needs_a_prior():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "cannot read .*c.yaml: No such file"),
-        (b"a: [1", "c.yaml is not valid YAML"),
+        (None, "cannot read .*c.yaml: no such file"),
+        (b"a: [1", "c.yaml, line 1, column 6: this is not valid YAML"),
         (b"- 1\n- 2\n", "c.yaml: expected keys and values"),
         (b"\xff\xfe\x00\x01", "c.yaml is no text file"),
     ],
