@@ -127,6 +127,22 @@ class Model:
         how = self.defaults.updated(steps=steps, grid=grid, solver=solver, temperature=temperature, haste=haste)
         return self.sample_ids(np.arange(n), seed, how, atoms, progress)
 
+    def trajectory(
+        self, number: int = 0, *, seed: int = 0, atoms: str | int | Sequence[int] | None = None, **how: Any
+    ) -> Batch:
+        """The states of one molecule from noise to its end, one at each time; ``how`` is as for ``sample``.
+
+        It ends at ``sample``'s molecule of that number. ``.view(path=True)`` plays it in a notebook.
+
+        >>> import molflow
+        >>> molflow.load("small").trajectory(steps=5, atoms=9)
+        Batch(6 of 9 atoms, 3D, atom, charge, bond)
+        """
+        states: list[Batch] = []
+        chosen = self.defaults.updated(**how)
+        self.sample_ids(np.array([number]), seed, chosen, atoms, watch=lambda t, x: states.append(x.to("cpu")))
+        return Batch.cat(states)
+
     def sample_ids(
         self,
         ids: np.ndarray,

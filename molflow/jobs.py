@@ -170,13 +170,9 @@ def trajectory(job: SampleJob, count: int) -> Iterator[Batch]:
 
 
 def _way(job: SampleJob, i: int) -> Batch:
-    states: list[Batch] = []
     model = loaded(job.model, job.device)
     with _one_thread(job.device):
-        model.sample_ids(
-            np.array([i]), job.seed, job.how or model.defaults, job.atoms, watch=lambda t, x: states.append(x.to("cpu"))
-        )
-    return Batch.cat(states)
+        return model.trajectory(i, seed=job.seed, atoms=job.atoms, **vars(job.how or model.defaults))
 
 
 def _prepare(folder: Path, fingerprint: dict, overwrite: bool) -> None:

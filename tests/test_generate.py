@@ -147,3 +147,13 @@ def test_progress_is_shown_when_asked_for(model, capsys):
     assert capsys.readouterr().err == ""
     model.sample(3, steps=1, progress=True)
     assert "molecule" in capsys.readouterr().err
+
+
+def test_a_trajectory_leads_from_noise_to_the_molecule_of_that_number(model):
+    states = model.trajectory(2, seed=5, steps=4)
+    made = model.sample(3, seed=5, steps=4)[2:]
+    assert len(states) == 5
+    assert torch.allclose(states.pos[-1], made.pos[0, : states.pos.shape[1]], atol=1e-4)
+    assert torch.equal(states.atom[-1], made.atom[0, : states.pos.shape[1]])
+    assert not torch.allclose(states.pos[0], states.pos[-1], atol=1e-2)
+    assert states.view(path=True, widget=False).of == 5
