@@ -44,7 +44,7 @@ LEARNED = ("multistep", "learned", 0.5, 2.0)
 
 
 def variety(batch) -> dict[str, float]:
-    """Of those that RDKit reads: rings a molecule, % with an aromatic one, and % of the heavy atoms that are C, N, O."""
+    """Of those that RDKit reads: rings a molecule, % with an aromatic one, % of the heavy atoms that are C, N, O."""
     from rdkit import Chem
 
     read = [mol for mol in batch.to_rdkit() if mol is not None and not Chem.SanitizeMol(mol, catchErrors=True)]

@@ -2,10 +2,10 @@
 
     python benchmarks/qm9.py quality --data qm9.safetensors [--n 2000] [--seeds 0 1]   # against evaluations
     python benchmarks/qm9.py speed                                    # to an SDF on this machine, and memory
-    python benchmarks/qm9.py curve runs/qm9 runs/base --data qm9.safetensors     # against training
+    python benchmarks/qm9.py curve runs/qm9 runs/base           # against training
 
-``quality`` writes each cell as it is done and goes on where it stopped; ``curve`` reads the runs' metrics.csv. All three
-take ``--model`` and write benchmarks/results/qm9_*.json and, where there is something to see, docs/images/qm9_*.png.
+``quality`` writes each cell as it is done and goes on where it stopped; ``curve`` reads the runs' metrics.csv.
+``--model`` comes before the part. Results are benchmarks/results/qm9_*.json, pictures docs/images/qm9_*.png.
 """
 
 from __future__ import annotations
