@@ -26,7 +26,7 @@ demo: $(VENV)/.core ## sample and score molecules with the shipped model; files 
 
 # one thread a process: more processes than processors that each wait for many threads stand still
 test: $(VENV)/.dev ## all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n $(JOBS) --dist worksteal
 
 lint: $(VENV)/.dev ## ruff and pyright
 	$(BIN)/ruff check .
