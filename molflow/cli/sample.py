@@ -58,7 +58,7 @@ def sample(
     Examples:
         molflow sample small --n 100 --out molecules.sdf
         molflow sample runs/a --n 1000 --steps 20 --seed 0 --out molecules.sdf.gz
-        molflow sample qm9 --steps 10 --solver multistep --grid quadratic --haste 2 --temperature 0.5
+        molflow sample qm9 --n 1000 --evaluations 20 --haste 2
         molflow sample runs/a --n 10 --atoms 9-12 --trajectory paths.xyz
     """
     import time
