@@ -90,6 +90,20 @@ class Affine(Path):
         return ratio * x + (sigma_s**2 - (ratio * sigma) ** 2).clamp(min=0).sqrt() * fresh
 
 
+class Straight(Affine):
+    """alpha = t, sigma = 1 - t."""
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return t
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return 1 - t
+
+    def slopes(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        one = torch.ones_like(t)
+        return one, -one
+
+
 class Positions(Affine):
     """An affine path of coordinates, with what the network's positions mean and how its errors weigh.
 
@@ -129,5 +143,5 @@ class Positions(Affine):
         if self.weigh == "endpoint":
             return 1.0
         sigma, _, rate = self.rates(t, error)
-        alpha, _ = self.levels(t, error)
-        return ((rate if self.weigh == "velocity" else alpha) / sigma).square().clamp(max=self.cap)
+        change = rate if self.weigh == "velocity" else self.levels(t, error)[0]
+        return (change / sigma).square().clamp(max=self.cap)

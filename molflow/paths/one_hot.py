@@ -1,29 +1,18 @@
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
-from molflow.paths.affine import Affine
+from molflow.paths.affine import Straight
 from molflow.paths.path import Time
 from molflow.rng import Rng
 
 
-class OneHot(Affine):
+class OneHot(Straight):
     """x_t = (1 - t) x0 + t e(x1), straight from Gaussian noise to the corner e of the class: no chance on the way."""
 
     def __init__(self, states: int):
         self.states = states
-
-    def alpha(self, t: Tensor) -> Tensor:
-        return t
-
-    def sigma(self, t: Tensor) -> Tensor:
-        return 1 - t
-
-    def slopes(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        one = torch.ones_like(t)
-        return one, -one
 
     def sample(self, x0: Tensor, x1: Tensor, t: Time, rng: Rng, fresh: Tensor | None = None) -> Tensor:
         return super().sample(x0, one_hot(x1, self.states).to(x0.dtype), t, rng)
