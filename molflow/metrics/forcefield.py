@@ -19,16 +19,22 @@ class ForceField(Relaxation):
 
     @staticmethod
     def minimise(molecule: Molecule) -> tuple[np.ndarray, float] | str:
-        from rdkit import rdBase
-        from rdkit.Chem.rdForceFieldHelpers import MMFFGetMoleculeForceField, MMFFGetMoleculeProperties
+        found = minimum(molecule)
+        return found if isinstance(found, str) else (found[0], found[1] - found[2])
 
-        with rdBase.BlockLogs():
-            mol = molecule.to_rdkit()
-            properties = MMFFGetMoleculeProperties(mol, "MMFF94s")
-            field = MMFFGetMoleculeForceField(mol, properties) if properties is not None else None
-            if field is None:
-                return "no_parameters"
-            before = field.CalcEnergy()
-            if field.Minimize(maxIts=_STEPS) != 0:
-                return "unconverged"
-            return np.array(field.Positions()).reshape(-1, 3), before - field.CalcEnergy()
+
+def minimum(molecule: Molecule) -> tuple[np.ndarray, float, float] | str:
+    """The positions of the nearest minimum, the energy before and there in kcal/mol; or why there is none."""
+    from rdkit import rdBase
+    from rdkit.Chem.rdForceFieldHelpers import MMFFGetMoleculeForceField, MMFFGetMoleculeProperties
+
+    with rdBase.BlockLogs():
+        mol = molecule.to_rdkit()
+        properties = MMFFGetMoleculeProperties(mol, "MMFF94s")
+        field = MMFFGetMoleculeForceField(mol, properties) if properties is not None else None
+        if field is None:
+            return "no_parameters"
+        before = field.CalcEnergy()
+        if field.Minimize(maxIts=_STEPS) != 0:
+            return "unconverged"
+        return np.array(field.Positions()).reshape(-1, 3), before, field.CalcEnergy()

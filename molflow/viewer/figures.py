@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from molflow.metrics.descriptors import sa_score
+from molflow.metrics.forcefield import minimum
 from molflow.metrics.keys import KeySet, keys_of
 from molflow.metrics.measurement import How
 from molflow.metrics.molecules import Molecules
@@ -103,19 +104,11 @@ def _strained(molecules: Molecules, how: How) -> list[Figure]:
 
 def _strain(molecule: Molecule) -> tuple[float, float] | str:
     """(energy, energy above the nearest minimum), kcal/mol."""
-    from rdkit import rdBase
-    from rdkit.Chem.rdForceFieldHelpers import MMFFGetMoleculeForceField, MMFFGetMoleculeProperties
-
-    with rdBase.BlockLogs():
-        mol = molecule.to_rdkit()
-        properties = MMFFGetMoleculeProperties(mol, "MMFF94s")
-        field = MMFFGetMoleculeForceField(mol, properties) if properties is not None else None
-        if field is None:
-            return "no_parameters"
-        energy = field.CalcEnergy()
-        if field.Minimize(maxIts=5000) != 0:
-            return "unconverged"
-        drop = energy - field.CalcEnergy()
+    found = minimum(molecule)
+    if isinstance(found, str):
+        return found
+    _, energy, there = found
+    drop = energy - there
     return (energy, drop) if np.isfinite(energy) and np.isfinite(drop) else "non_finite"
 
 
