@@ -165,6 +165,12 @@ def test_what_is_left_out_is_counted(teacher, tmp_path, monkeypatch, capsys):
     assert "none could be kept" in capsys.readouterr().err
 
 
+def test_a_solver_takes_its_keywords_as_in_sampling(teacher, tmp_path, capsys):
+    assert make(teacher, tmp_path / "p.safetensors", "--solver", "{name: multistep, reuse: 0.5}") == 0
+    assert "multistep steps" in capsys.readouterr().out
+    assert json.loads(Store(tmp_path / "p.safetensors").meta["sampling"])["solver"]["reuse"] == 0.5
+
+
 def test_mistakes_are_found_before_the_work(teacher, tmp_path, capsys):
     for options, words in (
         (["--out", str(tmp_path / "p.sdf")], "name it .safetensors"),

@@ -46,19 +46,20 @@ def reflow(
     import time
 
     from molflow.build import UserError
+    from molflow.cli.sample import component, tell
     from molflow.device import pick_device
     from molflow.jobs import loaded
     from molflow.reflow import PairsJob, make_pairs
 
     chosen = pick_device(device)
     teacher = loaded(model, str(chosen))
-    how = teacher.defaults.updated(steps=steps, grid=grid, solver=solver)
+    how = teacher.defaults.updated(steps=steps, grid=grid, solver=solver and component(solver))
     teacher.times(how)
     teacher.sizes.asked(atoms)
     if valid_only and "atom" not in teacher.path.paths:
         raise UserError(f"--valid-only: {model} makes points, which are neither valid nor invalid")
     job = PairsJob(model, pairs, seed, how, atoms, str(chosen), valid_only=valid_only)
-    print(f"{model}: {pairs} pairs, {how.steps} {how.solver} steps on a {how.grid} grid, seed {seed}, on {chosen}")
+    print(f"{model}: {pairs} pairs, {tell(how)}, seed {seed}, on {chosen}")
     started = time.monotonic()
     made = make_pairs(job, out, workers, overwrite, progress=sys.stderr.isatty())
     print(f"{out} written: {made.pairs} pairs in {time.monotonic() - started:.1f} s")
