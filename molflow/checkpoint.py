@@ -22,11 +22,12 @@ from molflow.atomic import replacing
 from molflow.build import UserError, unknown
 from molflow.config import Config, parse_config
 from molflow.device import pick_device
-from molflow.experiment import Facts, make_model
+from molflow.experiment import Facts, make_model, noise_of
 from molflow.generate import Model, Sampling
 
 FORMAT, VERSION = "molflow-model", 1
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+SPAN = ("clock.span.weight",)  # what a network that has never leapt begins with
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,28 @@ def begin_from(source: str | Path, network: nn.Module, facts: Facts) -> None:
     if theirs != ours:
         raise UserError(f"train.init: the labels of {source} are {theirs}, and those of the data {ours}")
     try:
-        network.load_state_dict(read_weights(folder))
+        begun = {name: value for name, value in network.state_dict().items() if name in SPAN}
+        network.load_state_dict(begun | read_weights(folder))
     except RuntimeError as error:
         raise UserError(
             f"train.init: the weights of {source} do not fit this network ({_last_line(error)}); "
             f"give it the fields and the network of {folder / CONFIG}"
         ) from None
+
+
+def taught_by(config: Config, facts: Facts) -> tuple[Model, Facts]:
+    """The teacher that a configuration names, and its facts, which its student keeps: the noise is the teacher's."""
+    source = config.train.teacher or ""
+    card = read_card(source)
+    unlike = [key for key, value in noise_of(card.config).items() if value != noise_of(config)[key]]
+    if unlike:
+        raise UserError(
+            f"train.teacher: {source} was trained with other {', '.join(unlike)}: give the student the same"
+        )
+    missing = set(facts.vocabulary.atoms) - set(card.facts.vocabulary.atoms)
+    if missing:
+        raise UserError(f"train.teacher: {source} knows no {', '.join(sorted(missing))}, which the data hold")
+    return load(source, device="cpu"), card.facts
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

@@ -52,6 +52,7 @@ class TrainConfig:
     minutes: float | None = None  # of the clock, validation and sampling included; instead of both
     optimizer: Literal["adamw", "muon"] = "adamw"  # muon: orthogonal steps for matrices of layers, else adamw
     init: str | None = None  # a model whose weights the run begins with
+    teacher: str | None = None  # a model to learn from: labels, sizes and noise are then its
     lr: float = 5e-3
     warmup: float = 0.04  # share of the run
     decay: Literal["linear", "cosine"] = "linear"
@@ -98,6 +99,7 @@ class Config:
     )
     times: Component = field(default_factory=lambda: {"name": "beta", "a": 2.0, "b": 1.0})
     network: Component = "dense"
+    objective: Component = "matching"
     loss: LossConfig = field(default_factory=LossConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     sample: Sampling = field(default_factory=Sampling)

@@ -20,7 +20,8 @@ from molflow.data.sizes import Sizes
 from molflow.data.store import Store
 from molflow.generate import Model
 from molflow.networks import NETWORKS
-from molflow.objective import Objective
+from molflow.objectives import OBJECTIVES
+from molflow.objectives.objective import Objective
 from molflow.paths import PATHS
 from molflow.paths.joint import Joint
 from molflow.paths.path import Path
@@ -158,8 +159,8 @@ def make_model(config: Config, facts: Facts) -> Model:
     )
 
 
-def make_objective(config: Config, model: Model) -> Objective:
-    """What training minimises."""
+def make_objective(config: Config, model: Model, teacher: Model | None = None) -> Objective:
+    """What training minimises; some objectives learn from a teacher."""
     weights = {name: config.loss.weights.get(name, 1.0) for name in model.path.paths}
     coupling = Chain([_coupling(k, spec, model.prior) for k, spec in enumerate(config.coupling)])
     if coupling.turns and not (config.data.centred and "rotation" in model.network.symmetries):
@@ -169,9 +170,24 @@ def make_objective(config: Config, model: Model) -> Objective:
         )
     with at("times"):
         times = build("times", TIMES, config.times)
-    return Objective(
-        model.prior, coupling, model.path, times, weights, hint=config.loss.hint, centred=config.data.centred
-    )
+    with at("objective"):
+        objective = build(
+            "objective",
+            OBJECTIVES,
+            config.objective,
+            prior=model.prior,
+            coupling=coupling,
+            path=model.path,
+            times=times,
+            weights=weights,
+            hint=config.loss.hint,
+            centred=config.data.centred,
+            sample=config.sample,
+            teacher=teacher,
+        )
+    if objective.leaps and not model.network.spans:
+        raise UserError(f"objective {_name(config.objective)!r} teaches leaps: give the network span: true")
+    return objective
 
 
 def _coupling(k: int, spec: Component, prior: Product) -> Coupling:

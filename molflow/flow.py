@@ -36,10 +36,14 @@ class Flow:
         self.evaluations = 0
 
     @torch.no_grad()
-    def endpoint(self, x: Batch, t: float) -> dict[str, Tensor]:
-        """What the network expects at the end, seen from x at time t in [0, 1): the one evaluation."""
+    def endpoint(self, x: Batch, t: float, until: float | None = None) -> dict[str, Tensor]:
+        """What the network expects at the end, seen from x at time t in [0, 1): the one evaluation.
+
+        With ``until``, the endpoint that leads where the flow leads if it is held until then: a leap.
+        """
         times = torch.full((len(x),), t, device=x.device)
-        self.hint = end = self.path.endpoint(self.network(x, times, hint=self.hint), x, t)
+        leap = {} if until is None else {"span": torch.full_like(times, until - t)}
+        self.hint = end = self.path.endpoint(self.network(x, times, hint=self.hint, **leap), x, t)
         self.evaluations += 1
         if self.temperature == 1:
             return end

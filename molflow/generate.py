@@ -177,7 +177,13 @@ class Model:
 
     def times(self, how: Sampling) -> list[float]:
         """The times that are stepped on, once it is known that the method suits this model."""
-        how.method().fits(self.path, self.prior)
+        method = how.method()
+        method.fits(self.path, self.prior)
+        if method.leaps and not self.network.spans:
+            raise UserError(
+                f"solver {how.solver} leaps, and this model's network knows no spans: train one with network.span=true "
+                "objective=shortcut, or take a solver that follows the flow, such as euler or multistep"
+            )
         if how.grid != LEARNED:
             return grid(how.grid, how.steps)
         if how.steps in self.grids:

@@ -16,6 +16,7 @@ GROUPS = {  # what a member of a family is called in configurations and messages
     "network": "molflow.networks",
     "solver": "molflow.solvers",
     "times": "molflow.times",
+    "objective": "molflow.objectives",
     "protocol": "molflow.protocols",
     "measurement": "molflow.measurements",
     "toy": "molflow.toys",

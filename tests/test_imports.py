@@ -16,7 +16,7 @@ PACKAGE = Path(molflow.__file__).parent
 LEVELS = (
     ("atomic", "batch", "geometry", "build", "plugins", "device", "rng", "workers", "chem"),
     ("data", "priors", "couplings", "paths", "networks", "solvers", "metrics", "times"),
-    ("objective", "flow", "generate", "evaluate", "analysis", "config", "yamlfile", "experiment", "minima"),
+    ("objectives", "flow", "generate", "evaluate", "analysis", "config", "yamlfile", "experiment", "minima"),
     ("training", "checkpoint", "run", "jobs", "reflow"),
     ("viewer",),
     ("cli", "__main__"),

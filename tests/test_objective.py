@@ -9,7 +9,7 @@ from torch.nn.functional import one_hot
 from molflow.batch import Batch
 from molflow.couplings.align import Align
 from molflow.geometry import centre
-from molflow.objective import Objective
+from molflow.objectives.objective import Objective
 from molflow.paths.joint import Joint
 from molflow.paths.jump import Jump
 from molflow.paths.linear import Linear

@@ -12,7 +12,7 @@ from molflow.build import UserError
 from molflow.cli import main
 from molflow.config import TrainConfig, parse_config
 from molflow.data.store import Store
-from molflow.objective import Objective
+from molflow.objectives.objective import Objective
 from molflow.rng import Rng
 from molflow.training import Training, dry_run, fit, rehearsal
 from molflow.training.judge import sample_scores, validation_losses

@@ -15,7 +15,7 @@ from molflow.batch import Batch
 from molflow.build import UserError
 from molflow.generate import Model, Sampling
 from molflow.geometry import centre, sum_squares
-from molflow.objective import Objective
+from molflow.objectives.objective import Objective
 from molflow.rng import Rng
 
 

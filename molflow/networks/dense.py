@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from molflow.batch import PAIR_FIELDS, Batch
 from molflow.build import UserError
-from molflow.networks.layers.inputs import TIME_FEATURES, LabelInputs, time_features
+from molflow.networks.layers.inputs import TIME_FEATURES, Clock, LabelInputs
 from molflow.networks.layers.radial import Radial
 from molflow.networks.network import Hint, Network, Widths
 
@@ -25,6 +25,7 @@ class Dense(Network):
     The refined x is the endpoint of the coordinates; heads read atoms' labels from h, pairs' from e and |x_i - x_j|.
     ``triangles`` is the number of channels in which a pair of atoms hears of every third atom; 0 leaves them out.
     ``recompute`` keeps only what passes between layers for the backward pass, which computes the rest once more.
+    ``span`` lets it read how far it is to leap.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Dense(Network):
         radial: int = 16,
         triangles: int = 0,
         recompute: bool = False,
+        span: bool = False,
     ):
         super().__init__()
         if min(width, pair_width, vectors, heads, layers, radial) < 1 or width % heads:
@@ -45,7 +47,8 @@ class Dense(Network):
         if triangles < 0:
             raise UserError(f"network 'dense': triangles is a number of channels, 0 for none, not {triangles}")
         self.atom_inputs, self.pair_inputs = LabelInputs(fields, pairs=False), LabelInputs(fields, pairs=True)
-        self.vectors, self.recompute = vectors, recompute
+        self.vectors, self.recompute, self.spans = vectors, recompute, span
+        self.clock = Clock(span)
         self.radial = Radial(radial)
         self.embed_atoms = nn.Linear(self.atom_inputs.width + TIME_FEATURES + 1, width)
         self.embed_pairs = nn.Linear(self.pair_inputs.width + 2 * radial + 1, pair_width)
@@ -60,9 +63,11 @@ class Dense(Network):
                 nn.LayerNorm(inputs), nn.Linear(inputs, inputs), nn.SiLU(), nn.Linear(inputs, classes)
             )
 
-    def forward(self, x: Batch, t: Tensor, *, hint: Hint | None = None) -> dict[str, Tensor]:
+    def forward(
+        self, x: Batch, t: Tensor, *, hint: Hint | None = None, span: Tensor | None = None
+    ) -> dict[str, Tensor]:
         mask, pos = x.mask, x.pos
-        time = time_features(t.to(pos.dtype))
+        time = self.clock(t, span, pos.dtype)
         sizes = mask.sum(1, keepdim=True).to(pos.dtype)
         whole = torch.cat([time, sizes.log()], 1)[:, None].expand(-1, mask.shape[1], -1)
         h = self.embed_atoms(torch.cat([*self.atom_inputs(x, hint), whole], -1))  # [B, N, C]

@@ -9,7 +9,7 @@ from torch_geometric.nn import MessagePassing
 from molflow.batch import PAIR_FIELDS, Batch
 from molflow.geometry import centre
 from molflow.networks.layers.edges import Edges
-from molflow.networks.layers.inputs import TIME_FEATURES, LabelInputs, time_features
+from molflow.networks.layers.inputs import TIME_FEATURES, Clock, LabelInputs
 from molflow.networks.network import Hint, Network, Widths
 
 
@@ -19,9 +19,10 @@ class Egnn(Network):
     Edge features are |x_i - x_j|^2 now and at the start, the pair labels, and the hint's pair labels and |x_i - x_j|^2.
     """
 
-    def __init__(self, fields: Widths, width: int = 256, layers: int = 9, reach: float = 15.0):
+    def __init__(self, fields: Widths, width: int = 256, layers: int = 9, reach: float = 15.0, span: bool = False):
         super().__init__()
         self.atom_inputs, self.pair_inputs = LabelInputs(fields, pairs=False), LabelInputs(fields, pairs=True)
+        self.clock, self.spans = Clock(span), span
         edge = self.pair_inputs.width + 4
         self.embed = nn.Linear(self.atom_inputs.width + TIME_FEATURES + 1, width)
         self.layers = nn.ModuleList(Layer(width, edge, reach / layers) for _ in range(layers))
@@ -29,9 +30,11 @@ class Egnn(Network):
         for name, (_, classes) in fields.items():
             self.heads[name] = mlp(2 * width + edge if name in PAIR_FIELDS else width, width, classes)
 
-    def forward(self, x: Batch, t: Tensor, *, hint: Hint | None = None) -> dict[str, Tensor]:
+    def forward(
+        self, x: Batch, t: Tensor, *, hint: Hint | None = None, span: Tensor | None = None
+    ) -> dict[str, Tensor]:
         edges = Edges(x)
-        whole = torch.cat([time_features(t.to(x.pos.dtype)), x.sizes.to(x.pos.dtype).log()[:, None]], 1)
+        whole = torch.cat([self.clock(t, span, x.pos.dtype), x.sizes.to(x.pos.dtype).log()[:, None]], 1)
         inputs = torch.cat([*self.atom_inputs(x, hint), whole[:, None].expand(-1, x.mask.shape[1], -1)], -1)
         h = self.embed(edges.nodes(inputs))  # [M, C]
 

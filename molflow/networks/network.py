@@ -20,7 +20,14 @@ class Network(nn.Module, ABC):
     """
 
     symmetries: frozenset[str] = frozenset({"rotation", "translation", "reflection"})
+    spans = False  # whether it reads a span, and so can leap
 
     @abstractmethod
-    def forward(self, x: Batch, t: Tensor, *, hint: Hint | None = None) -> dict[str, Tensor]:
-        """Positions [B, N, D] and, for each label field, logits [B, N, K] or, symmetric, [B, N, N, K]."""
+    def forward(
+        self, x: Batch, t: Tensor, *, hint: Hint | None = None, span: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Positions [B, N, D] and, for each label field, logits [B, N, K] or, symmetric, [B, N, N, K].
+
+        Of the endpoint expected at t; with a ``span`` [B] of the one which, held until t + span, leads where the flow
+        leads. Only a network with ``spans`` is ever given one.
+        """

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from molflow.batch import PAIR_FIELDS, Batch
-from molflow.networks.layers.inputs import TIME_FEATURES, LabelInputs, time_features
+from molflow.networks.layers.inputs import TIME_FEATURES, Clock, LabelInputs
 from molflow.networks.network import Hint, Network, Widths
 
 
@@ -20,9 +20,10 @@ class Pointwise(Network):
 
     symmetries = frozenset()
 
-    def __init__(self, fields: Widths, dim: int = 3, width: int = 256, layers: int = 4):
+    def __init__(self, fields: Widths, dim: int = 3, width: int = 256, layers: int = 4, span: bool = False):
         super().__init__()
         self.atom_inputs, self.pair_inputs = LabelInputs(fields, pairs=False), LabelInputs(fields, pairs=True)
+        self.clock, self.spans = Clock(span), span
         inputs = 2 * dim + 1 + self.atom_inputs.width + TIME_FEATURES
         widths = [inputs, *[width] * layers]
         self.trunk = nn.Sequential(*[part for a, b in pairwise(widths) for part in (nn.Linear(a, b), nn.SiLU())])
@@ -34,10 +35,12 @@ class Pointwise(Network):
             inputs = width + self.pair_inputs.width if name in PAIR_FIELDS else width
             self.heads[name] = nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, classes))
 
-    def forward(self, x: Batch, t: Tensor, *, hint: Hint | None = None) -> dict[str, Tensor]:
+    def forward(
+        self, x: Batch, t: Tensor, *, hint: Hint | None = None, span: Tensor | None = None
+    ) -> dict[str, Tensor]:
         hinted = torch.zeros_like(x.pos) if hint is None else hint["pos"]
         known = x.pos.new_full((*x.mask.shape, 1), float(hint is not None))
-        time = time_features(t.to(x.pos.dtype))[:, None].expand(-1, x.mask.shape[1], -1)
+        time = self.clock(t, span, x.pos.dtype)[:, None].expand(-1, x.mask.shape[1], -1)
         h = self.trunk(torch.cat([x.pos, hinted, known, *self.atom_inputs(x, hint), time], -1))  # [B, N, C]
 
         out = {"pos": x.pos + self.move(h)}

@@ -15,7 +15,7 @@ from molflow.batch import PAIR_FIELDS, Batch
 from molflow.build import UserError
 from molflow.geometry import centre
 from molflow.networks.layers.edges import Edges
-from molflow.networks.layers.inputs import TIME_FEATURES, LabelInputs, time_features
+from molflow.networks.layers.inputs import TIME_FEATURES, Clock, LabelInputs
 from molflow.networks.layers.radial import Radial
 from molflow.networks.network import Hint, Network, Widths
 
@@ -28,7 +28,14 @@ class TensorField(Network):
     """
 
     def __init__(
-        self, fields: Widths, dim: int = 3, channels: int = 16, lmax: int = 2, layers: int = 3, radial: int = 16
+        self,
+        fields: Widths,
+        dim: int = 3,
+        channels: int = 16,
+        lmax: int = 2,
+        layers: int = 3,
+        radial: int = 16,
+        span: bool = False,
     ):
         super().__init__()
         if dim != 3:
@@ -37,6 +44,7 @@ class TensorField(Network):
             raise UserError(f"network tensor_field: lmax must be at least 1 to move atoms, not {lmax}")
         self.atom_inputs, self.pair_inputs = LabelInputs(fields, pairs=False), LabelInputs(fields, pairs=True)
         self.radial, self.channels = Radial(radial), channels
+        self.clock, self.spans = Clock(span), span
         invariants = self.pair_inputs.width + 2 * radial + 1
         self.irreps = irreps = o3.Irreps([(channels, (degree, (-1) ** degree)) for degree in range(lmax + 1)])
         self.harmonics = o3.SphericalHarmonics(range(lmax + 1), normalize=False, normalization="component")
@@ -53,15 +61,17 @@ class TensorField(Network):
             for name, value in list(module.named_buffers(recurse=False)):
                 module.register_buffer(name, value, persistent=False)
 
-    def forward(self, x: Batch, t: Tensor, *, hint: Hint | None = None) -> dict[str, Tensor]:
+    def forward(
+        self, x: Batch, t: Tensor, *, hint: Hint | None = None, span: Tensor | None = None
+    ) -> dict[str, Tensor]:
         with torch.autocast(x.pos.device.type, enabled=False):  # an exact reference, whatever the precision of training
-            return self.predict(x, t, hint)
+            return self.predict(x, t, hint, span)
 
-    def predict(self, x: Batch, t: Tensor, hint: Hint | None) -> dict[str, Tensor]:
+    def predict(self, x: Batch, t: Tensor, hint: Hint | None, span: Tensor | None) -> dict[str, Tensor]:
         edges = Edges(x)
         pos = edges.nodes(x.pos)  # [M, 3]
         hinted = edges.nodes(hint["pos"]) if hint else pos
-        whole = torch.cat([time_features(t.to(pos.dtype)), x.sizes.to(pos.dtype).log()[:, None]], 1)
+        whole = torch.cat([self.clock(t, span, pos.dtype), x.sizes.to(pos.dtype).log()[:, None]], 1)
         scalars = torch.cat([*self.atom_inputs(x, hint), whole[:, None].expand(-1, x.mask.shape[1], -1)], -1)
         h = self.embed(torch.cat([edges.nodes(scalars), hinted - pos], 1))
 

@@ -28,7 +28,9 @@ class Jump(Path):
         return pred.softmax(-1)
 
     def loss(self, pred: Tensor, x: Tensor, x1: Tensor, t: Time) -> Tensor:
-        return cross_entropy(pred.flatten(0, -2), x1.flatten(), reduction="none").view(x1.shape)
+        """The cross entropy with a label, or with a law over them."""
+        target = x1.flatten(0, -2) if x1.is_floating_point() else x1.flatten()
+        return cross_entropy(pred.flatten(0, -2), target, reduction="none").view(pred.shape[:-1])
 
     def velocity(self, end: Tensor, x: Tensor, t: Time) -> Tensor:
         p = pad(end, (0, self.states - end.shape[-1]))

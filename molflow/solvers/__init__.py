@@ -13,4 +13,5 @@ SOLVERS = {
     "multistep": "molflow.solvers.multistep:Multistep",
     "ancestral": "molflow.solvers.ancestral:Ancestral",
     "churn": "molflow.solvers.churn:Churn",
+    "leap": "molflow.solvers.leap:Leap",
 }

@@ -25,8 +25,8 @@ class Recorded:
     def __getattr__(self, name: str):
         return getattr(self.flow, name)
 
-    def endpoint(self, x: Batch, t: float) -> dict[str, Tensor]:
-        end = self.flow.endpoint(x, t)
+    def endpoint(self, x: Batch, t: float, until: float | None = None) -> dict[str, Tensor]:
+        end = self.flow.endpoint(x, t, until)
         self.ends.append(end["pos"] * x.mask.unsqueeze(-1))
         return end
 

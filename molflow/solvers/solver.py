@@ -24,7 +24,7 @@ class VectorField(Protocol):
 
     def advance(self, x: Batch, v: Mapping[str, Tensor], t: float, s: float, rng: Rng | None) -> Batch: ...
 
-    def endpoint(self, x: Batch, t: float) -> dict[str, Tensor]: ...
+    def endpoint(self, x: Batch, t: float, until: float | None = None) -> dict[str, Tensor]: ...
 
     def hold(
         self, x: Batch, end: Mapping[str, Tensor], t: float, s: float, rng: Rng | None, churn: float = 0.0
@@ -44,6 +44,7 @@ class Solver(ABC):
 
     order: int | None = None  # of the error in the step; None: of a stochastic method, which has no path to follow
     evaluations: int | None = None  # a step; None: as many as the tolerance needs
+    leaps = False  # whether it asks how far a step of some span leads, which a network must have learnt
 
     def start(self) -> None:  # noqa: B027, most have no past
         """Forget the past: a run begins."""

@@ -12,7 +12,7 @@ from lightning import LightningModule
 from torch import Tensor
 
 from molflow.batch import Batch
-from molflow.checkpoint import begin_from
+from molflow.checkpoint import begin_from, taught_by
 from molflow.config import EPOCHS, Config
 from molflow.data.loader import Loader
 from molflow.data.store import Store
@@ -36,10 +36,13 @@ class Training(LightningModule):
         self.automatic_optimization = False
         self.config, self.store = config, store
         self.facts = Facts.of(store, config)
+        self.teacher = None
+        if config.train.teacher:
+            self.teacher, self.facts = taught_by(config, self.facts)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed_of(config.seed) >> 1)
             self.model = make_model(config, self.facts)
-        self.objective = make_objective(config, self.model)
+        self.objective = make_objective(config, self.model, self.teacher)
         self.objective.coupling.prepare(store.prop_names, store.meta)
         self.network = self.model.network
         self.average = copy.deepcopy(self.network).requires_grad_(False)
@@ -120,10 +123,10 @@ class Training(LightningModule):
     ) -> dict[str, Tensor]:
         """The loss of each field; with bf16, the network alone computes in it. ``noise``: a batch made ready before."""
 
-        def read(x: Batch, t: Tensor, *, hint=None) -> dict[str, Tensor]:
+        def read(x: Batch, t: Tensor, **given) -> dict[str, Tensor]:
             # a context each call: weights cast under no_grad, for the hint, must not serve the pass that learns
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.uses_bf16()), self.compiled(x):
-                pred = network(x, t, hint=hint)
+                pred = network(x, t, **given)
             return {name: value.to(x.pos.dtype) for name, value in pred.items()}
 
         if noise is not None:

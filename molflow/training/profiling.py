@@ -130,9 +130,9 @@ def _ready(training: Training, loader: Loader, step: int, watch: Stopwatch) -> I
 def _step(training: Training, optimizer: Any, item: Item, watch: Stopwatch) -> None:
     """One step, as training takes it."""
 
-    def network(x: Batch, t: Tensor, *, hint=None) -> dict[str, Tensor]:
+    def network(x: Batch, t: Tensor, **given) -> dict[str, Tensor]:
         with watch.part(FORWARD if torch.is_grad_enabled() else HINT):
-            return training.network(x, t, hint=hint)
+            return training.network(x, t, **given)
 
     training.compiled.next_step()
     with fast_matmul():

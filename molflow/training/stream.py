@@ -14,7 +14,7 @@ from molflow.batch import Batch
 from molflow.chem.vocabulary import Vocabulary
 from molflow.data.loader import Loader
 from molflow.device import fast_matmul
-from molflow.objective import Objective
+from molflow.objectives.objective import Objective
 from molflow.rng import Rng, seed_of
 
 TRAIN, VALIDATE, SAMPLE = 1, 2, 3  # streams of random numbers that never meet

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from molflow.batch import PAIR_FIELDS, Batch
@@ -19,6 +19,26 @@ def time_features(t: Tensor) -> Tensor:
     waves = torch.arange(1, TIME_FEATURES // 2, device=t.device, dtype=t.dtype) * math.pi
     angles = t[:, None] * waves
     return torch.cat([t[:, None], 1 - t[:, None], angles.cos(), angles.sin()], 1)
+
+
+class Clock(nn.Module):
+    """The time and, for a network that leaps, the ``span`` of the leap, as features [B, 16].
+
+    A span of zero adds nothing, and an untrained one adds nothing either: weights learnt without spans go on as they were.
+    """
+
+    def __init__(self, spans: bool):
+        super().__init__()
+        self.span = nn.Linear(TIME_FEATURES, TIME_FEATURES, bias=False) if spans else None
+        if self.span is not None:
+            nn.init.zeros_(self.span.weight)
+
+    def forward(self, t: Tensor, span: Tensor | None, dtype: torch.dtype) -> Tensor:
+        time = time_features(t.to(dtype))
+        if self.span is None or span is None:
+            return time
+        span = span.to(dtype)
+        return time + self.span(time_features(span) - time_features(torch.zeros_like(span)))
 
 
 def channels(value: Tensor, width: int, dtype: torch.dtype) -> Tensor:

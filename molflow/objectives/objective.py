@@ -22,6 +22,8 @@ class Objective:
     ``hint`` is the share of steps that first predict without a hint and then train with that prediction as the hint.
     """
 
+    leaps = False  # whether it asks the network for spans
+
     def __init__(
         self,
         prior: Product,
@@ -49,11 +51,15 @@ class Objective:
         """Molecules about the origin, where they have no place of their own."""
         return x1.replace(pos=centre(x1.pos, x1.mask)) if self.centred else x1
 
+    def fresh(self, x1: Batch, rng: Rng) -> Batch | None:
+        """A second draw of the noise, for paths that mix one in."""
+        return self.prior(x1, rng) if self.path.mixes else None
+
     def each(self, network, x1: Batch, rng: Rng) -> tuple[Tensor, dict[str, Tensor]]:
         """The time of each molecule [B], and for each field the losses [B]."""
         x0, x1 = self.pair(x1, rng)
         t = self.times(rng)
-        x = self.path.sample(x0, x1, t, rng, self.prior(x1, rng) if self.path.mixes else None)
+        x = self.path.sample(x0, x1, t, rng, self.fresh(x1, rng))
         hint = None
         if rng.scalar() < self.hint:
             with torch.no_grad():

@@ -1,0 +1,86 @@
+"""A student that needs few steps: it learns where its teacher would end from where it stands itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from molflow.batch import Batch
+from molflow.build import UserError
+from molflow.couplings.coupling import Coupling
+from molflow.flow import Flow
+from molflow.generate import Model, Sampling
+from molflow.objectives.objective import Objective
+from molflow.paths.joint import Joint
+from molflow.priors.prior import Product
+from molflow.rng import Rng
+from molflow.solvers.integrate import integrate
+from molflow.solvers.multistep import Multistep
+from molflow.solvers.schedule import grid
+from molflow.times.times import Times
+
+LEAST = 3  # steps of the teacher, however near the end
+
+
+class Distill(Objective):
+    """L = E over n in ``steps``, k < n of sum_f w_f loss_f(student(x_k, t_k), teacher's end from x_k).
+
+    x_k is the state after k of n steps of the student, taken as it samples; from there the teacher goes to the end in
+    fine steps and almost without chance (``temperature``, ``haste``), so that what the student shall say is a function
+    of what it sees: a molecule, not the mean of several. ``fine`` counts the teacher's steps over the whole way.
+    Molecules of the data lend nothing but their sizes.
+    """
+
+    def __init__(
+        self,
+        prior: Product,
+        coupling: Coupling,
+        path: Joint,
+        times: Times,
+        weights: Mapping[str, float],
+        sample: Sampling,
+        teacher: Model | None,
+        hint: float = 0.5,
+        centred: bool = True,
+        steps: Sequence[int] = (2, 4, 8),
+        fine: int = 10,
+        temperature: float = 0.05,
+        haste: float = 20.0,
+    ):
+        super().__init__(prior, coupling, path, times, weights, hint, centred)
+        if teacher is None:
+            raise UserError("objective distill learns from a model: give train.teacher, or use molflow distill")
+        if not steps or min(steps) < 1 or fine < 1:
+            raise UserError(f"objective distill: steps and fine are at least 1, not {list(steps)} and {fine}")
+        self.teacher, self.sampling = teacher, sample
+        self.steps, self.fine, self.temperature, self.haste = list(steps), fine, temperature, haste
+
+    def each(self, network, x1: Batch, rng: Rng) -> tuple[Tensor, dict[str, Tensor]]:
+        x0, _ = self.pair(x1, rng)
+        x, t, hint = self.stand(network, x0, rng)
+        end = self.teach(x, t, hint, rng)
+        times = x.pos.new_full((len(x),), t)
+        return times, self.path.loss(network(x, times, hint=hint), x, end, times)
+
+    def stand(self, network, x0: Batch, rng: Rng) -> tuple[Batch, float, Mapping[str, Tensor] | None]:
+        """Where the student is after some of its steps, when that is, and what it last predicted."""
+        n = self.steps[int(rng.scalar() * len(self.steps))]
+        first = min(n - 1, 1) if n > 2 else 0  # the first of many steps tells no more than the rough shape
+        k = first + int(rng.scalar() * (n - first))
+        times = grid(self.sampling.grid, n)[: k + 1]
+        flow = Flow(network, self.path, self.prior, self.sampling.temperature, self.sampling.haste)
+        return integrate(flow, x0, times, self.sampling.method(), rng), times[-1], flow.hint
+
+    @torch.no_grad()
+    def teach(self, x: Batch, t: float, hint: Mapping[str, Tensor] | None, rng: Rng) -> Batch:
+        """The teacher's end of the way from here, in steps that shorten towards it."""
+        if self.teacher.device != x.device:
+            self.teacher.to(x.device)
+        n = max(LEAST, math.ceil(self.fine * math.sqrt(1 - t)))
+        times = [1 - (1 - t) * (1 - i / n) ** 2 for i in range(n + 1)]
+        flow = Flow(self.teacher.network.eval(), self.path, self.prior, self.temperature, self.haste)
+        flow.hint = None if hint is None else dict(hint)
+        return integrate(flow, x, times, Multistep(), rng)
