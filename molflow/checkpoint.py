@@ -22,7 +22,7 @@ from molflow.atomic import replacing
 from molflow.build import UserError, unknown
 from molflow.config import Config, parse_config
 from molflow.device import pick_device
-from molflow.experiment import Facts, make_model, noise_of
+from molflow.experiment import Facts, make_model, ways_of
 from molflow.generate import Model, Sampling
 
 FORMAT, VERSION = "molflow-model", 1
@@ -103,11 +103,13 @@ def taught_by(config: Config, facts: Facts) -> tuple[Model, Facts]:
     """The teacher that a configuration names, and its facts, which its student keeps: the noise is the teacher's."""
     source = config.train.teacher or ""
     card = read_card(source)
-    unlike = [key for key, value in noise_of(card.config).items() if value != noise_of(config)[key]]
+    unlike = [key for key, value in ways_of(card.config).items() if value != ways_of(config)[key]]
     if unlike:
         raise UserError(
             f"train.teacher: {source} was trained with other {', '.join(unlike)}: give the student the same"
         )
+    if card.facts.dim != facts.dim:
+        raise UserError(f"train.teacher: {source} knows {card.facts.dim} dimensions, and the data have {facts.dim}")
     missing = set(facts.vocabulary.atoms) - set(card.facts.vocabulary.atoms)
     if missing:
         raise UserError(f"train.teacher: {source} knows no {', '.join(sorted(missing))}, which the data hold")

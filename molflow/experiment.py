@@ -93,6 +93,14 @@ def noise_of(config: Config) -> dict[str, Any]:
     return {"data.fields": _fields(config), "data.centred": config.data.centred, "prior": priors}
 
 
+def ways_of(config: Config) -> dict[str, Any]:
+    """What decides where a model's states lie: its noise and its paths, whatever their errors weigh."""
+    paths = {name: _mapping(_of_field(config.path, "path", name)) for name in _fields(config)}
+    return noise_of(config) | {
+        "path": {name: {k: v for k, v in spec.items() if k not in ("weigh", "cap")} for name, spec in paths.items()}
+    }
+
+
 def _check_noise(store: Store, config: Config) -> None:
     """Samples of a model are read as what it makes, and paired with its own noise."""
     made, now = json.loads(store.meta.get("noise", "{}")), noise_of(config)

@@ -19,7 +19,10 @@ from molflow.checkpoint import CONFIG, WEIGHTS, locate, write_atomically
 from molflow.config import Config, dump_config, read_config
 
 FREE_ON_RESUME = {"train", "sample", "data"}  # what may differ from the run's first part; the rest makes another run
-FIXED_IN_TRAIN = ("optimizer", "lr", "warmup", "decay", "beta2", "weight_decay", "clip", "ema", "precision", "devices")
+FIXED_IN_TRAIN = (
+    *("optimizer", "lr", "warmup", "decay", "beta2", "weight_decay", "clip", "ema", "precision", "devices"),
+    "teacher",
+)
 FIXED_IN_DATA = ("pairs", "fields", "centred")
 
 
@@ -54,9 +57,10 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write_config(config)
         origin: dict[str, Any] = {**versions(), "data": config.data.path, "data_checksum": checksum}
-        if init := config.train.init:
-            weights = hashlib.sha256((locate(init) / WEIGHTS).read_bytes()).hexdigest()
-            origin["init"] = {"model": init, "weights": f"sha256:{weights}"}
+        for key, model in (("init", config.train.init), ("teacher", config.train.teacher)):
+            if model:
+                weights = hashlib.sha256((locate(model) / WEIGHTS).read_bytes()).hexdigest()
+                origin[key] = {"model": model, "weights": f"sha256:{weights}"}
         write_atomically(self.origin, json.dumps(origin, indent=1) + "\n")
 
     def check_same(self, config: Config, checksum: str) -> None:

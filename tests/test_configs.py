@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
 from molflow.build import build
-from molflow.checkpoint import load
+from molflow.checkpoint import load, read_card
 from molflow.cli import main
 from molflow.config import Config, read_config
 from molflow.data.toys import make_toy
@@ -66,6 +67,10 @@ def test_it_trains_two_steps_and_samples(config, few_molecules, moons, pairs, tm
     changes |= {"train.steps": 2, "train.samples": 2, "train.validate": 1, "sample.steps": 2}
     changes |= {"train.device": "cpu", "train.compile": "none", "data.workers": 0}
     changes |= {f"network.{key}": value for key, value in SMALLER.items() if key in given["network"]}
+    if "teacher" in given["train"]:
+        card = read_card("small").config.to_dict()
+        changes |= {"train.teacher": "small", "train.init": "small", "network": json.dumps(card["network"])}
+        changes = {key: value for key, value in changes.items() if not key.startswith("network.")}
     if given["coupling"] == [{"name": "reflow"}]:
         changes |= {"data.path": pairs, "train.init": "null"}
     monkeypatch.chdir(tmp_path)

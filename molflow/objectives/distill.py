@@ -19,7 +19,7 @@ from molflow.priors.prior import Product
 from molflow.rng import Rng
 from molflow.solvers.integrate import integrate
 from molflow.solvers.multistep import Multistep
-from molflow.solvers.schedule import grid
+from molflow.solvers.schedule import GRIDS, LEARNED, grid
 from molflow.times.times import Times
 
 LEAST = 3  # steps of the teacher, however near the end
@@ -55,6 +55,8 @@ class Distill(Objective):
             raise UserError("objective distill learns from a model: give train.teacher, or use molflow distill")
         if not steps or min(steps) < 1 or fine < 1:
             raise UserError(f"objective distill: steps and fine are at least 1, not {list(steps)} and {fine}")
+        if sample.grid == LEARNED:
+            raise UserError(f"objective distill: a student has no learned grid yet; sample.grid is {', '.join(GRIDS)}")
         self.teacher, self.sampling = teacher, sample
         self.steps, self.fine, self.temperature, self.haste = list(steps), fine, temperature, haste
 

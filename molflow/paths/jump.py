@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, one_hot, pad
+from torch.nn.functional import one_hot, pad
 
-from molflow.paths.path import Path, Time, column
+from molflow.paths.path import Path, Time, column, surprise
 from molflow.rng import Rng
 
 
@@ -28,9 +28,7 @@ class Jump(Path):
         return pred.softmax(-1)
 
     def loss(self, pred: Tensor, x: Tensor, x1: Tensor, t: Time) -> Tensor:
-        """The cross entropy with a label, or with a law over them."""
-        target = x1.flatten(0, -2) if x1.is_floating_point() else x1.flatten()
-        return cross_entropy(pred.flatten(0, -2), target, reduction="none").view(pred.shape[:-1])
+        return surprise(pred, x1)
 
     def velocity(self, end: Tensor, x: Tensor, t: Time) -> Tensor:
         p = pad(end, (0, self.states - end.shape[-1]))

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import one_hot
 
 from molflow.paths.affine import Straight
-from molflow.paths.path import Time
+from molflow.paths.path import Time, surprise
 from molflow.rng import Rng
 
 
@@ -21,4 +21,4 @@ class OneHot(Straight):
         return pred.softmax(-1)
 
     def loss(self, pred: Tensor, x: Tensor, x1: Tensor, t: Time) -> Tensor:
-        return cross_entropy(pred.flatten(0, -2), x1.flatten(), reduction="none").view(x1.shape)
+        return surprise(pred, x1)

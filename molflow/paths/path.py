@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from molflow.rng import Rng
 
@@ -65,3 +66,9 @@ class Path(ABC):
 def column(t: Time, x: Tensor) -> Time:
     """Times [B] shaped to broadcast against x [B, ...]."""
     return t.reshape(-1, *[1] * (x.ndim - 1)) if isinstance(t, Tensor) and t.ndim else t
+
+
+def surprise(logits: Tensor, label: Tensor) -> Tensor:
+    """The cross entropy of each entry's logits with its class index, or with a law over the classes."""
+    target = label.flatten(0, -2) if label.is_floating_point() else label.flatten()
+    return cross_entropy(logits.flatten(0, -2), target, reduction="none").view(logits.shape[:-1])
