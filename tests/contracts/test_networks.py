@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from molflow.networks import NETWORKS
 
 LABELS = ("atom", "charge", "bond")
 VARIANTS = {"dense with triangles": {"name": "dense", "triangles": 4}}  # what defaults leave out
+LEAPING = [name for name in sorted(NETWORKS) if "span" in inspect.signature(resolve(NETWORKS[name])).parameters]
+SPAN = {f"{name} with span": {"name": name, "span": True} for name in LEAPING}
 TOLERANCE = {torch.float32: 3e-4, torch.float64: 1e-10}  # of the largest value compared, or of 1
 PRECISIONS = pytest.mark.parametrize("dtype", TOLERANCE, ids=["float32", "float64"])
 HINTS = pytest.mark.parametrize("hinted", [False, True], ids=["alone", "hinted"])
@@ -36,7 +39,7 @@ def networks(make):
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                return make.member("network", NETWORKS, VARIANTS.get(name, name), fields=fields, dim=dim)
+                return make.member("network", NETWORKS, {**VARIANTS, **SPAN}.get(name, name), fields=fields, dim=dim)
         finally:
             torch.set_default_dtype(before)
 
@@ -71,8 +74,9 @@ def trained(networks, name):
 
 
 @torch.no_grad()
-def run(network, x, hint=None, t=None):
-    return network(x, torch.linspace(0.1, 0.9, len(x)).to(x.pos) if t is None else t, hint=hint)
+def run(network, x, hint=None, t=None, span=None):
+    leap = {} if span is None else {"span": span}  # a network without spans need not know the word
+    return network(x, torch.linspace(0.1, 0.9, len(x)).to(x.pos) if t is None else t, hint=hint, **leap)
 
 
 def same(a, b, x, y=None):
@@ -332,6 +336,63 @@ def test_inputs_are_left_as_they_were(trained, make):
 
 def test_symmetries_have_known_names(fresh):
     assert fresh(labels=()).symmetries <= set(MOVES)
+
+
+@pytest.fixture(params=SPAN)
+def leaping(networks, request):
+    """(state, dtype) -> a network that is given spans, ``fresh`` or ``shaken``."""
+    return lambda state, dtype=torch.float32: networks[state](request.param, dtype, 3, LABELS, 0)
+
+
+def spans(x):
+    """A leap for each molecule: up to half of the way that is left at the times of ``run``."""
+    return torch.linspace(0.45, 0.05, len(x)).to(x.pos)
+
+
+def test_a_span_of_zero_is_no_span(leaping, make):
+    network, x = leaping("shaken"), make.molecules(fields=LABELS)
+    hint = make.hint(x, LABELS)
+    assert network.spans
+    step, leap = run(network, x, hint), run(network, x, hint, span=torch.zeros(len(x)))
+    assert all(torch.equal(step[name], leap[name]) for name in step)
+
+
+def test_a_span_is_read_and_has_a_gradient(leaping, make):
+    network, x = leaping("shaken"), make.molecules(fields=LABELS)
+    step, leap = run(network, x), run(network, x, span=spans(x))
+    assert (step["pos"] - leap["pos"])[x.mask].abs().max() > 1e-5
+    assert all((step[name] - leap[name]).abs().max() > 1e-5 for name in LABELS)
+    out = network(x, torch.linspace(0.1, 0.9, len(x)), span=spans(x))
+    weights = dict(network.named_parameters())
+    loss = sum(value[x.pair_mask if name in PAIR_FIELDS else x.mask].square().mean() for name, value in out.items())
+    found = dict(zip(weights, torch.autograd.grad(loss, list(weights.values()))))
+    assert found["clock.span.weight"].abs().max() > 0
+
+
+def test_a_network_that_never_leapt_leaps_as_it_steps(leaping, make):
+    network, x = leaping("fresh"), make.molecules(fields=LABELS)
+    step, leap = run(network, x), run(network, x, span=spans(x))
+    assert all(torch.equal(step[name], leap[name]) for name in step)
+
+
+@pytest.mark.parametrize("symmetry", sorted(MOVES))
+def test_a_leap_keeps_the_symmetries(leaping, make, symmetry):
+    network, x = leaping("shaken", torch.float64), make.molecules(fields=LABELS, dtype=torch.float64)
+    if symmetry not in network.symmetries:
+        pytest.skip("not declared")
+    hint, f = make.hint(x, LABELS), MOVES[symmetry](make)
+    first = run(network, x, hint, span=spans(x))
+    same({**first, "pos": f(first["pos"])}, run(network, *moved(x, hint, f), span=spans(x)), x)
+
+
+def test_a_molecule_leaps_the_same_alone_and_beside_others(leaping, make):
+    network, x = leaping("shaken"), make.molecules(fields=LABELS)
+    t = torch.linspace(0.1, 0.9, len(x))
+    together = run(network, x, None, t, spans(x))
+    for b in range(len(x)):
+        mine = {name: value[b : b + 1] for name, value in together.items()}
+        one = Batch(x.pos[b : b + 1], x.mask[b : b + 1])
+        same(mine, run(network, x[b], None, t[b : b + 1], spans(x)[b : b + 1]), one, x[b])
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))

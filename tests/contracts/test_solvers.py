@@ -57,7 +57,7 @@ class Swirl:
     def advance(self, x, v, t, s, rng):
         return x.replace(pos=x.pos + (s - t) * v["pos"])
 
-    def endpoint(self, x, t):
+    def endpoint(self, x, t, until=None):
         return {"pos": x.pos + (1 - t) * self.velocity(x, t)["pos"]}
 
     def hold(self, x, end, t, s, rng, churn=0.0):
@@ -152,7 +152,7 @@ class Oracle:
         for name in x1.fields[1:]:
             self.pred[name] = 60.0 * one_hot(getattr(x1, name), classes[name]).to(x1.pos.dtype)
 
-    def __call__(self, x, t, *, hint=None):
+    def __call__(self, x, t, *, hint=None, span=None):
         return self.pred
 
 
@@ -205,7 +205,7 @@ def test_molecules_do_not_depend_on_their_neighbours(solver, way, make):
     x1 = make.molecules(fields=("atom", "bond"), atoms=11)
 
     class Hesitant(Oracle):
-        def __call__(self, x, t, *, hint=None):
+        def __call__(self, x, t, *, hint=None, span=None):
             return {name: value if name == "pos" else value / 60 for name, value in self.pred.items()}
 
     def sample(x1, ids):
@@ -230,7 +230,7 @@ class Expected:
     def __init__(self, path):
         self.path = path
 
-    def __call__(self, x, t, *, hint=None):
+    def __call__(self, x, t, *, hint=None, span=None):
         alpha, sigma = self.path.paths["pos"].levels(t, x.pos)
         gain = alpha * SPREAD**2 / (alpha**2 * SPREAD**2 + sigma**2)
         shares = torch.tensor(SHARES)

@@ -25,7 +25,7 @@ def flow_of(name):
 
     path = build("path", PATHS, name)
 
-    def network(x, t, *, hint=None):
+    def network(x, t, *, hint=None, span=None):
         alpha, sigma = path.levels(t, x.pos)
         gain = alpha * SPREAD**2 / (alpha**2 * SPREAD**2 + sigma**2)
         end = MEAN + gain * (x.pos - alpha * MEAN)

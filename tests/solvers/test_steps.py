@@ -9,6 +9,7 @@ from molflow.batch import Batch
 from molflow.solvers.ddim import DDIM
 from molflow.solvers.euler import Euler
 from molflow.solvers.heun import Heun
+from molflow.solvers.leap import Leap
 from molflow.solvers.midpoint import Midpoint
 from molflow.solvers.multistep import Multistep
 from molflow.solvers.rk4 import RungeKutta4
@@ -21,7 +22,7 @@ class Growth:
     def velocity(self, x, t, since=None):
         return {"pos": x.pos}
 
-    def endpoint(self, x, t):
+    def endpoint(self, x, t, until=None):
         return {"pos": x.pos + (1 - t) * x.pos}
 
     def hold(self, x, end, t, s, rng, churn=0.0):
@@ -39,6 +40,7 @@ class Growth:
     [
         (Euler(), 1.5),
         (DDIM(), 1.5),
+        (Leap(), 1.5),
         (Multistep(), 1.5),
         (Midpoint(), 1.625),
         (Heun(), 1.625),
