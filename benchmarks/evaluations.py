@@ -15,11 +15,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import report
+from variety import variety
 
 import molflow
 from molflow.build import resolve
@@ -41,19 +41,6 @@ WAYS = [  # solver, grid, temperature and haste of the labels
     ("churn", "quadratic", 0.5, 2.0),
 ]
 LEARNED = ("multistep", "learned", 0.5, 2.0)
-
-
-def variety(batch) -> dict[str, float]:
-    """Of those that RDKit reads: rings a molecule, % with an aromatic one, % of the heavy atoms that are C, N, O."""
-    from rdkit import Chem
-
-    read = [mol for mol in batch.to_rdkit() if mol is not None and not Chem.SanitizeMol(mol, catchErrors=True)]
-    rings = sum(mol.GetRingInfo().NumRings() for mol in read)
-    aromatic = sum(any(atom.GetIsAromatic() for atom in mol.GetAtoms()) for mol in read)
-    count = max(1, len(read))
-    heavy = Counter(atom.GetSymbol() for mol in read for atom in mol.GetAtoms() if atom.GetAtomicNum() > 1)
-    shares = {symbol: round(100 * heavy[symbol] / max(1, heavy.total()), 1) for symbol in "CNO"}
-    return {"rings": round(rings / count, 2), "aromatic": round(100 * aromatic / count, 1), **shares}
 
 
 def main() -> None:
@@ -106,7 +93,7 @@ def main() -> None:
                 {
                     **way,
                     **{name: round(100 * (rate.value or 0), 1) for name, rate in measured.items()},
-                    **variety(batch),
+                    **variety(batch.to_rdkit()),
                     "seconds": seconds,
                 }
             )

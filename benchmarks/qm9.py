@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,32 +88,43 @@ def quality(
     for seed in seeds:
         for count in evaluations:
             if (count, seed) not in done:
-                cells.append(cell(model, device, data, n, seed, count, workers))
+                cells.append(cell(model, device, data, n, seed, count, workers, count in FINE))
                 write_quality(path, model, n, seeds, cells, weights, save=False)
                 path.write_text(json.dumps({"weights": weights, "n_a_seed": n, "cells": cells}))
     write_quality(path, model, n, seeds, cells, weights, save=True)
 
 
-def cell(model: str, device: str, data: str, n: int, seed: int, count: int, workers: int | None) -> dict[str, Any]:
-    """n molecules of a seed at so many evaluations, scored."""
+def cell(
+    model: str,
+    device: str,
+    data: str,
+    n: int,
+    seed: int,
+    count: int,
+    workers: int | None,
+    fine: bool,
+    more: Callable[[list], dict[str, Any]] = lambda mols: {},
+) -> dict[str, Any]:
+    """n molecules of a seed at so many evaluations, scored; ``fine``: geometry and energies too."""
     how = jobs.loaded(model, device).defaults.spending(count)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "molecules.sdf"
         jobs.run(jobs.SampleJob(model, n, seed, how, None, device), out, workers, progress=sys.stderr.isatty())
-        tier = ["fast", "forcefield"] if count in FINE else ["protocols"]
+        tier = ["fast", "forcefield"] if fine else ["protocols"]
         scores = molflow.score(str(out), reference=data, tier=tier, protocols=["edm", "strict", "legacy"], rows=False)
+        others = more(molflow.read(out))
     found = {"evaluations": count, "seed": seed, "solver": how.solver, "grid": how.grid, "steps": how.steps}
     found["temperature"] = how.temperature
     for name, (protocol, rate) in RATES.items():
         value = scores[protocol].rates[rate]
         found[name] = [value.count, value.of]
-    if count in FINE:
+    if fine:
         for what in ("bond", "angle", "torsion"):
             section = scores.sections["distributions"][what]
             found[f"{what} distance"], found[f"{what} floor"] = section["distance"], section["floor"]
         found["strain"] = plain(scores.sections["energy"]["forcefield"])
     print(f"{count} evaluations, seed {seed}: strict valid {scores['strict'].valid}", flush=True)
-    return found
+    return found | others
 
 
 def write_quality(
@@ -161,13 +173,7 @@ def speed(model: str, device: str, n: int, evaluations: list[int]) -> None:
     rows = []
     for count in evaluations:
         how = jobs.loaded(model, device).defaults.spending(count)
-        with tempfile.TemporaryDirectory() as folder:
-            out = f"{folder}/molecules.sdf"
-            command = [sys.executable, "-m", "molflow", "sample", model, "--n", str(n), "--device", device]
-            command += ["--evaluations", str(count), "--out", out]
-            started = time.perf_counter()
-            subprocess.run(command, check=True, capture_output=True)
-            seconds = time.perf_counter() - started
+        seconds = timed(model, device, n, count)
         rows.append({"evaluations": count, "steps": how.steps, "seconds": seconds, "molecules / s": n / seconds})
     memory = []
     for size in (1, 64, 256, 1024):
@@ -177,6 +183,16 @@ def speed(model: str, device: str, n: int, evaluations: list[int]) -> None:
         memory.append({"molecules at once": size, "peak MiB": float(out)})
     report("qm9_speed", rows, protocol=f"model {model}, {device}, whole process to SDF", n=n, memory=memory)
     print(memory)
+
+
+def timed(model: str, device: str, n: int, count: int) -> float:
+    """Seconds of `molflow sample`, from the start of its process to the SDF."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "molflow", "sample", model, "--n", str(n), "--device", device]
+        command += ["--evaluations", str(count), "--out", f"{folder}/molecules.sdf"]
+        started = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        return time.perf_counter() - started
 
 
 def peak(model: str, device: str, size: int) -> float:

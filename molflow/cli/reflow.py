@@ -11,10 +11,13 @@ def reflow(
     pairs: int = 200_000,
     out: str = "pairs.safetensors",
     steps: int | None = None,
+    evaluations: int | None = None,
     seed: int = 0,
     atoms: str | None = None,
     grid: str | None = None,
     solver: str | None = None,
+    temperature: float | None = None,
+    haste: float | None = None,
     valid_only: bool = False,
     device: str = "auto",
     workers: int | None = None,
@@ -30,10 +33,13 @@ def reflow(
         pairs: how many
         out: the data file, .safetensors
         steps: steps from noise to sample (default: the model's)
+        evaluations: instead of --steps, how often the network is asked
         seed: of the noise; another one than the samples that will be scored have
         atoms: sizes wanted, such as 12, 9-29 or 9,12,15-17 (default: as in the training set)
         grid: where the steps lie (default: the model's)
         solver: the method of a step (default: the model's)
+        temperature: far below 1 lets the noise alone decide atoms and bonds, which a student can then learn
+        haste: above 1 settles atoms and bonds before coordinates (default: the model's)
         valid_only: leave out what `strict` calls invalid; the student then learns another law than its teacher's
         device: auto, cpu, cuda or mps
         workers: processes on a CPU (default: one a processor)
@@ -46,15 +52,14 @@ def reflow(
     import time
 
     from molflow.build import UserError
-    from molflow.cli.sample import component, tell
+    from molflow.cli.sample import asked, tell
     from molflow.device import pick_device
     from molflow.jobs import loaded
     from molflow.reflow import PairsJob, make_pairs
 
     chosen = pick_device(device)
     teacher = loaded(model, str(chosen))
-    how = teacher.defaults.updated(steps=steps, grid=grid, solver=solver and component(solver))
-    teacher.times(how)
+    how = asked(teacher, steps, evaluations, grid, solver, temperature, haste)
     teacher.sizes.asked(atoms)
     if valid_only and "atom" not in teacher.path.paths:
         raise UserError(f"--valid-only: {model} makes points, which are neither valid nor invalid")

@@ -9,7 +9,7 @@ from molflow.solvers import SOLVERS
 from molflow.solvers.schedule import GRIDS, LEARNED
 
 if TYPE_CHECKING:
-    from molflow.generate import Sampling
+    from molflow.generate import Model, Sampling
 
 
 def sample(
@@ -82,14 +82,7 @@ def sample(
         if paths < 1:
             raise UserError(f"--paths must be at least 1, not {paths}")
     loaded = jobs.loaded(model, str(chosen))
-    how = loaded.defaults.updated(
-        steps=steps, grid=grid, solver=solver and component(solver), temperature=temperature, haste=haste
-    )
-    if evaluations is not None:
-        if steps is not None:
-            raise UserError("--steps and --evaluations both say how long; give one of them")
-        how = how.spending(evaluations)
-    loaded.times(how)
+    how = asked(loaded, steps, evaluations, grid, solver, temperature, haste)
     job = jobs.SampleJob(model, n, seed, how, atoms, str(chosen), suffix)
     loaded.sizes.asked(atoms)
     for name in (out, trajectory):
@@ -110,6 +103,29 @@ def sample(
 sample.__doc__ = (
     (sample.__doc__ or "").replace("<solvers>", ", ".join(SOLVERS)).replace("<grids>", ", ".join([*GRIDS, LEARNED]))
 )
+
+
+def asked(
+    model: Model,
+    steps: int | None,
+    evaluations: int | None,
+    grid: str | None,
+    solver: str | None,
+    temperature: float | None,
+    haste: float | None,
+) -> Sampling:
+    """The model's own way of sampling with what the command line changes, once it is known to suit the model."""
+    from molflow.build import UserError
+
+    how = model.defaults.updated(
+        steps=steps, grid=grid, solver=solver and component(solver), temperature=temperature, haste=haste
+    )
+    if evaluations is not None:
+        if steps is not None:
+            raise UserError("--steps and --evaluations both say how long; give one of them")
+        how = how.spending(evaluations)
+    model.times(how)
+    return how
 
 
 def component(text: str) -> str | dict[str, Any]:

@@ -1,0 +1,210 @@
+"""Few evaluations: a teacher and its students, side by side.
+
+    python benchmarks/few_steps.py train --data qm9.safetensors --minutes 20     # three students at equal compute
+    python benchmarks/few_steps.py quality --data qm9.safetensors [--systems teacher distill] [--n 1000]
+    python benchmarks/few_steps.py speed                                          # to an SDF, whole process
+    python benchmarks/few_steps.py tables                                         # as they stand in docs/few-steps.md
+
+``train`` gives every student so many minutes of the clock, what it takes to make the pairs of reflow included, and
+leaves out what is there. ``quality`` writes each cell as it is done and goes on where it stopped. Results are
+benchmarks/results/few_steps*.json and a picture in docs/images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from common import RESULTS, report, surroundings
+from qm9 import cell, timed
+from variety import covered, scaffolds, some, variety
+
+from molflow.metrics.rate import Rate
+
+ROOT = Path(__file__).resolve().parent.parent
+WORK = ROOT / "runs" / "few_steps"
+EVALUATIONS = (1, 2, 3, 4, 6, 8, 10, 20)
+SYSTEMS = {  # name -> a model
+    "teacher": "qm9",
+    "reflow": str(WORK / "reflow"),
+    "shortcut": str(WORK / "shortcut"),
+    "distill": str(WORK / "distill"),
+    "qm9-fast": "qm9-fast",
+}
+SHARES = ("edm atom", "edm molecule", "edm valid unique", "strict valid", "strict valid unique", "strict novel")
+KINDS = ("bond", "angle", "torsion")
+PAIRS_EACH_MINUTE = 1500  # of one core, 20 evaluations each: about a third of reflow's time
+PROTOCOL = (
+    "samples in each model's own way; % of all samples, novel: of the valid unique; distances to training molecules in "
+    "units of the floor; scaffolds: % of held-out molecules with rings whose ring system is in the sample"
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = parser.add_subparsers(dest="part", required=True)
+    train_part = parts.add_parser("train", help="the students, at equal compute")
+    train_part.add_argument("--data", required=True, help="the teacher's training data")
+    train_part.add_argument("--minutes", type=float, default=20.0, help="of the clock, for each")
+    train_part.add_argument("--systems", nargs="+", choices=STUDENTS, default=list(STUDENTS))
+    quality_part = parts.add_parser("quality", help="scores against network evaluations")
+    quality_part.add_argument("--data", required=True, help="the training data, for novelty and distributions")
+    quality_part.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    quality_part.add_argument("--n", type=int, default=1000)
+    quality_part.add_argument("--seeds", type=int, nargs="+", default=[20, 21])
+    quality_part.add_argument("--evaluations", type=int, nargs="+", default=EVALUATIONS)
+    quality_part.add_argument("--workers", type=int)
+    speed_part = parts.add_parser("speed", help="molecules a second, noise to SDF")
+    speed_part.add_argument("--model", default="qm9-fast")
+    speed_part.add_argument("--counts", type=int, nargs="+", default=[1000, 10_000])
+    speed_part.add_argument("--evaluations", type=int, nargs="+", default=(2, 4, 8))
+    parts.add_parser("tables", help="print what was measured")
+    args = vars(parser.parse_args())
+    {"train": train, "quality": quality, "speed": speed, "tables": tables}[args.pop("part")](**args)
+
+
+def run(*words: object) -> None:
+    print("molflow", *words, flush=True)
+    subprocess.run([sys.executable, "-m", "molflow", *map(str, words)], check=True, cwd=ROOT)
+
+
+def train_distill(data: str, minutes: float, out: Path) -> None:
+    run("distill", "qm9", "configs/distill.yaml", f"data.path={data}", f"train.minutes={minutes}", "--out", out)
+
+
+def train_shortcut(data: str, minutes: float, out: Path) -> None:
+    run("train", "configs/shortcut.yaml", f"data.path={data}", f"train.minutes={minutes}", "--out", out)
+
+
+def train_reflow(data: str, minutes: float, out: Path) -> None:
+    """A third of the time for pairs whose noise alone decides the sample; the rest for training on them."""
+    pairs, started = out.with_suffix(".safetensors"), time.monotonic()
+    certain = ["--evaluations", 20, "--temperature", 0.05, "--haste", 20, "--workers", 1]
+    run("reflow", "qm9", "--pairs", round(PAIRS_EACH_MINUTE * minutes), "--seed", 1, *certain, "--out", pairs)
+    left = minutes - (time.monotonic() - started) / 60
+    how = ["train.init=qm9", "train.optimizer=muon", f"train.minutes={left:.2f}", "data.pairs=15000", "train.ema=0.99"]
+    how += ["sample.grid=quadratic", "sample.haste=6", "times={name: beta, a: 1.0, b: 1.0}"]
+    run("train", "configs/reflow.yaml", f"data.path={pairs}", *how, "--out", out)
+
+
+STUDENTS = {"reflow": train_reflow, "shortcut": train_shortcut, "distill": train_distill}
+
+
+def train(data: str, minutes: float, systems: list[str]) -> None:
+    """What is there already stays."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / "few_steps_training.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    for name in systems:
+        out = WORK / name
+        if (out / "model.safetensors").exists():
+            print(f"{name}: {out} is there")
+            continue
+        started = time.monotonic()
+        STUDENTS[name](str(Path(data).resolve()), minutes, out)
+        last = (out / "metrics.csv").read_text().splitlines()
+        figures = dict(zip(last[0].split(","), last[-1].split(",")))
+        known[name] = {"minutes": (time.monotonic() - started) / 60, "molecules": int(figures["molecules"])}
+        path.write_text(json.dumps({**known, **surroundings()}, indent=2) + "\n")
+
+
+def quality(
+    data: str, systems: list[str], n: int, seeds: list[int], evaluations: list[int], workers: int | None
+) -> None:
+    """Every cell of systems x evaluations x seeds."""
+    path = RESULTS / "few_steps.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    cells: list[dict[str, Any]] = known.get("cells", [])
+    held_out = scaffolds(some(data, "test", 2000))
+
+    def more(mols: list) -> dict[str, Any]:
+        return {**variety(mols), "scaffolds": covered(mols, held_out)}
+
+    for name in systems:
+        for seed in seeds:
+            for count in evaluations:
+                done = [one for one in cells if (one["system"], one["evaluations"], one["seed"]) == (name, count, seed)]
+                if done and done[0]["n"] >= n:
+                    continue
+                found = cell(SYSTEMS[name], "cpu", data, n, seed, count, workers, fine=True, more=more)
+                cells = [one for one in cells if one not in done] + [{"system": name, "n": n, **found}]
+                record = {"name": "few_steps", "protocol": PROTOCOL, "cells": cells, **surroundings()}
+                path.write_text(json.dumps(record, indent=1) + "\n")
+    real = {"real": more(some(data, "train", n))}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **real}, indent=1) + "\n")
+    tables()
+
+
+def rows_of(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Seeds together: shares from the counts, other figures as means."""
+    rows = []
+    for name in SYSTEMS:
+        for count in sorted({one["evaluations"] for one in cells}):
+            same = [one for one in cells if (one["system"], one["evaluations"]) == (name, count)]
+            if not same:
+                continue
+            mean = partial(mean_of, same)
+            rates = {share: Rate(*map(sum, zip(*(one[share] for one in same)))) for share in SHARES}
+            row = {"system": name, "evaluations": count, "n": sum(one["n"] for one in same)}
+            row |= {share: round(100 * rate.value, 1) for share, rate in rates.items() if rate.of}
+            row |= {f"{kind} / floor": round(mean(f"{kind} distance") / mean(f"{kind} floor"), 1) for kind in KINDS}
+            row |= {key: round(mean(key), 2) for key in ("rings", "aromatic", "C", "N", "O", "scaffolds")}
+            rows.append(row | {"ci95": {share: rate.ci95 for share, rate in rates.items() if rate.of}})
+    return rows
+
+
+def mean_of(cells: list[dict[str, Any]], key: str) -> float:
+    return sum(one[key] for one in cells) / len(cells)
+
+
+def tables() -> None:
+    """Markdown rows and the picture."""
+    record = json.loads((RESULTS / "few_steps.json").read_text())
+    rows = rows_of(record["cells"])
+    keys = [key for key in rows[0] if key != "ci95"]
+    print("| " + " | ".join(keys) + " |\n|" + "---|" * len(keys))
+    for row in rows:
+        print("| " + " | ".join(str(row.get(key, "-")) for key in keys) + " |")
+    print("real molecules:", record.get("real"))
+    plot(rows, ROOT / "docs" / "images" / "few_steps.png")
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True)
+    for axis, share in zip(axes, ("edm molecule", "strict valid")):
+        for k, name in enumerate(dict.fromkeys(row["system"] for row in rows)):
+            mine = [row for row in rows if row["system"] == name]
+            x, y = [row["evaluations"] for row in mine], [row[share] for row in mine]
+            low, high = zip(*([100 * end for end in row["ci95"][share]] for row in mine))
+            axis.plot(x, y, "o-", color=f"C{k}", label=name, ms=4)
+            axis.fill_between(x, low, high, color=f"C{k}", alpha=0.2, lw=0)
+        axis.set(xscale="log", xlabel="network evaluations", title=share, ylim=(0, 101))
+        axis.set_xticks(EVALUATIONS, [str(count) for count in EVALUATIONS])
+        axis.minorticks_off()
+    axes[0].set(ylabel="% of samples")
+    axes[1].legend(fontsize=8, loc="lower right")
+    figure.tight_layout()
+    figure.savefig(path, dpi=150)
+
+
+def speed(model: str, counts: list[int], evaluations: list[int]) -> None:
+    """`molflow sample` as a whole process."""
+    rows = [
+        {"molecules": n, "evaluations": count, "seconds": timed(model, "cpu", n, count)}
+        for n in counts
+        for count in evaluations
+    ]
+    report("few_steps_speed", rows, protocol=f"model {model}, cpu, whole process to SDF", n=max(counts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""What a sample of molecules is made of: quality is not to be bought with diversity."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from rdkit import Chem
+from rdkit.Chem.Scaffolds.MurckoScaffold import GetScaffoldForMol
+
+from molflow.data.store import Store
+
+
+def variety(mols: Iterable) -> dict[str, float]:
+    """Of those that RDKit reads: rings a molecule, % with an aromatic one, % of the heavy atoms that are C, N, O."""
+    read = readable(mols)
+    rings = sum(mol.GetRingInfo().NumRings() for mol in read)
+    aromatic = sum(any(atom.GetIsAromatic() for atom in mol.GetAtoms()) for mol in read)
+    count = max(1, len(read))
+    heavy = Counter(atom.GetSymbol() for mol in read for atom in mol.GetAtoms() if atom.GetAtomicNum() > 1)
+    shares = {symbol: round(100 * heavy[symbol] / max(1, heavy.total()), 1) for symbol in "CNO"}
+    return {"rings": round(rings / count, 2), "aromatic": round(100 * aromatic / count, 1), **shares}
+
+
+def readable(mols: Iterable) -> list:
+    return [mol for mol in mols if mol is not None and not Chem.SanitizeMol(mol, catchErrors=True)]
+
+
+def scaffolds(mols: Iterable) -> list[str]:
+    """The ring system of each that has one."""
+    found = (Chem.MolToSmiles(GetScaffoldForMol(Chem.RemoveHs(mol))) for mol in readable(mols))
+    return [scaffold for scaffold in found if scaffold]
+
+
+def covered(mols: Iterable, held_out: list[str]) -> float:
+    """% of the held-out molecules with rings whose ring system is in the sample."""
+    ours = set(scaffolds(mols))
+    return round(100 * sum(scaffold in ours for scaffold in held_out) / max(1, len(held_out)), 1)
+
+
+def some(data: str | Path, split: str, n: int) -> list:
+    """n molecules of a split, spread over it."""
+    store = Store(data)
+    index = store.indices(split)
+    return store.batch(index[:: max(1, len(index) // n)][:n]).to_rdkit()
