@@ -11,7 +11,16 @@ import pytest
 import torch
 
 from molflow.build import UserError
-from molflow.checkpoint import half_precision, keep_sampling, load, pretrained, read_card, save, write_atomically
+from molflow.checkpoint import (
+    begin_from,
+    half_precision,
+    keep_sampling,
+    load,
+    pretrained,
+    read_card,
+    save,
+    write_atomically,
+)
 from molflow.chem.vocabulary import Vocabulary
 from molflow.config import parse_config
 from molflow.data.sizes import Sizes
@@ -91,6 +100,16 @@ def test_a_way_of_sampling_and_learned_grids_are_kept_beside_the_weights(folder)
     assert seen == [0, 0.6, 1]
     with pytest.raises(UserError, match="no learned grid of 5 steps, it has those of 2, 3; .* `molflow tune MODEL"):
         model.sample(1, steps=5, grid="learned")
+
+
+def test_the_weights_of_a_network_without_spans_begin_one_with_them(model, folder):
+    spec = {**CONFIG.network, "span": True}
+    leaper = make_model(parse_config({"network": spec}), FACTS)
+    begin_from(folder, leaper.network, FACTS)
+    assert same(leaper.sample(4, steps=3, seed=1), model.sample(4, steps=3, seed=1))
+    assert not leaper.network.clock.span.weight.any()
+    with pytest.raises(UserError, match="train.init: the weights of .* do not fit this network"):
+        begin_from(folder, make_model(parse_config({"network": {**spec, "layers": 2}}), FACTS).network, FACTS)
 
 
 def damage(path, edit):

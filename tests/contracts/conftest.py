@@ -17,6 +17,7 @@ from molflow.couplings import COUPLINGS
 from molflow.data import TOYS
 from molflow.metrics import MEASUREMENTS, METRICS, PROTOCOLS
 from molflow.networks import NETWORKS
+from molflow.objectives import OBJECTIVES
 from molflow.paths import PATHS
 from molflow.plugins import installed
 from molflow.priors import PRIORS
@@ -30,6 +31,7 @@ FAMILIES = {
     "network": NETWORKS,
     "solver": SOLVERS,
     "times": TIMES,
+    "objective": OBJECTIVES,
     "protocol": PROTOCOLS,
     "measurement": MEASUREMENTS,
     "toy": TOYS,

@@ -24,7 +24,8 @@ def time_features(t: Tensor) -> Tensor:
 class Clock(nn.Module):
     """The time and, for a network that leaps, the ``span`` of the leap, as features [B, 16].
 
-    A span of zero adds nothing, and an untrained one adds nothing either: weights learnt without spans go on as they were.
+    A span of zero adds nothing, and an untrained one adds nothing either: weights learnt without
+    spans go on as they were.
     """
 
     def __init__(self, spans: bool):
@@ -35,10 +36,11 @@ class Clock(nn.Module):
 
     def forward(self, t: Tensor, span: Tensor | None, dtype: torch.dtype) -> Tensor:
         time = time_features(t.to(dtype))
-        if self.span is None or span is None:
+        if self.span is None:
             return time
-        span = span.to(dtype)
-        return time + self.span(time_features(span) - time_features(torch.zeros_like(span)))
+        none = torch.zeros_like(t, dtype=dtype)  # read all the same: every weight has a gradient in every step
+        span = none if span is None else span.to(dtype)
+        return time + self.span(time_features(span) - time_features(none))
 
 
 def channels(value: Tensor, width: int, dtype: torch.dtype) -> Tensor:
