@@ -148,6 +148,9 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.tasks) - set(TASKS):
         parser.error(f"no task {', '.join(unknown)}; there are {', '.join(TASKS)}")
+    known = {system for name in given.tasks or TASKS for system in TASKS[name].systems}
+    if strange := set(given.systems or ()) - known:
+        parser.error(f"no system {', '.join(sorted(strange))}; there are {', '.join(sorted(known))}")
     torch.set_num_threads(1)
     for name in given.tasks or ("crescents", "small"):
         comparison = open_task(name, given.quick, given.data, given.out)
@@ -161,7 +164,7 @@ def main() -> None:
             for seed in given.seeds or ([0] if given.quick else [0, 1, 2]):
                 for variant in changes:
                     for system in given.systems or task.systems:
-                        if task.applies(system, variant):
+                        if system in task.systems and task.applies(system, variant):
                             comparison.run(system, variant, seed, set(given.parts), given.most)
         results = Results(name, task, comparison.book.read())
         if given.document:

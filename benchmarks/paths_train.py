@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -77,12 +76,20 @@ def peak_memory(config: Config, steps: int = 40) -> float:
     """MiB that training adds to a process's peak; run it in a process of its own."""
     training = Training(config, Store(config.data.path))
     optimizer: Any = training.configure_optimizers()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_now(afresh=True)
     for step, batch in training.loader():
         training.descend(optimizer, batch, Rng(seed_of(config.seed, _STREAM, step), torch.arange(len(batch))))
         if step + 1 == steps:
             break
-    return round((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, 1)
+    return round(peak_now() - before, 1)
+
+
+def peak_now(afresh: bool = False) -> float:
+    """MiB that the process has held at most; ``afresh`` forgets what was before, parents' peaks among it."""
+    if afresh:
+        Path("/proc/self/clear_refs").write_text("5")
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def make_pairs(teacher: Path, path: Path, n: int, **how: Any) -> float:
