@@ -178,7 +178,10 @@ def test_the_loss_of_a_field_is_the_mean_over_molecules_and_the_total_weighs_the
 
 def test_a_cloud_without_labels_has_a_loss(name, make):
     facts = Facts(Vocabulary(), Sizes({1: 1}), 1.0, 2)
-    values = {"data": {"fields": ["pos"], "centred": False}, "network": {"name": "pointwise", "width": 16, "span": True}}
+    values = {
+        "data": {"fields": ["pos"], "centred": False},
+        "network": {"name": "pointwise", "width": 16, "span": True},
+    }
     model = make_model(parse_config(values), facts)
     objective = make.member(
         "objective",
