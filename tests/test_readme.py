@@ -77,6 +77,7 @@ LESS = {  # for each command what makes it quick; the last value of an option co
     "straightness": "--n 4",
     "reflow": "--pairs 8 --workers 1",
     "likelihood": "--n 2",
+    "distill": "objective.fine=3 data.pairs=1000 train.steps=2 train.minutes=null train.samples=2 train.validate=1",
 }
 TINY = "data.pairs=1000 network.width=16 network.pair_width=8 network.layers=1 network.heads=2 network.vectors=2"
 
