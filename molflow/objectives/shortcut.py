@@ -11,11 +11,12 @@ from molflow.batch import Batch
 from molflow.build import UserError
 from molflow.couplings.coupling import Coupling
 from molflow.flow import Flow
+from molflow.generate import Sampling
 from molflow.objectives.objective import Objective
 from molflow.paths.joint import Joint
 from molflow.priors.prior import Product
 from molflow.rng import Rng
-from molflow.solvers.schedule import grid
+from molflow.solvers.schedule import GRIDS, grid
 from molflow.times.times import Times
 
 
@@ -24,7 +25,7 @@ class Shortcut(Objective):
 
     Two held endpoints are one, their weighted mean (``merge``), for coordinates and for the laws of labels alike; so a
     leap is taught by two of half its length, the shortest of which, of 1 in ``finest``, are plain steps of the flow
-    (Frans et al. 2025). Leaps lie on the quadratic grids that samples are drawn on.
+    (Frans et al. 2025). Leaps lie on the grids that samples are drawn on.
     """
 
     leaps = True
@@ -36,6 +37,7 @@ class Shortcut(Objective):
         path: Joint,
         times: Times,
         weights: Mapping[str, float],
+        sample: Sampling,
         hint: float = 0.5,
         centred: bool = True,
         share: float = 0.25,
@@ -47,6 +49,7 @@ class Shortcut(Objective):
         if finest < 2 or finest & (finest - 1):
             raise UserError(f"objective shortcut: finest must be a power of two from 2 on, not {finest}")
         self.share, self.finest = share, finest
+        self.grid = sample.grid if sample.grid in GRIDS else "quadratic"
 
     def each(self, network, x1: Batch, rng: Rng) -> tuple[Tensor, dict[str, Tensor]]:
         if rng.scalar() >= self.share:
@@ -70,7 +73,7 @@ class Shortcut(Objective):
         levels = self.finest.bit_length() - 1
         halves = 2 << int(rng.scalar() * levels)  # 2, 4, ..., finest
         i = 2 * int(rng.scalar() * (halves // 2))
-        t, m, s = grid("quadratic", halves)[i : i + 3]
+        t, m, s = grid(self.grid, halves)[i : i + 3]
         return t, m, s, halves == self.finest
 
 
