@@ -67,12 +67,14 @@ def test_it_trains_two_steps_and_samples(config, few_molecules, moons, pairs, tm
     changes |= {"train.steps": 2, "train.samples": 2, "train.validate": 1, "sample.steps": 2}
     changes |= {"train.device": "cpu", "train.compile": "none", "data.workers": 0}
     changes |= {f"network.{key}": value for key, value in SMALLER.items() if key in given["network"]}
+    if "init" in given["train"]:
+        changes |= {"train.init": "null"}
     if "teacher" in given["train"]:
         card = read_card("small").config.to_dict()
         changes |= {"train.teacher": "small", "train.init": "small", "network": json.dumps(card["network"])}
         changes = {key: value for key, value in changes.items() if not key.startswith("network.")}
     if given["coupling"] == [{"name": "reflow"}]:
-        changes |= {"data.path": pairs, "train.init": "null"}
+        changes |= {"data.path": pairs}
     monkeypatch.chdir(tmp_path)
     assert main(["train", str(config), *(f"{key}={value}" for key, value in changes.items())]) == 0
     run = tmp_path / "runs" / config.stem  # where it goes when --out is not given

@@ -58,6 +58,10 @@ class Objective:
     def each(self, network, x1: Batch, rng: Rng) -> tuple[Tensor, dict[str, Tensor]]:
         """The time of each molecule [B], and for each field the losses [B]."""
         x0, x1 = self.pair(x1, rng)
+        return self.match(network, x0, x1, rng)
+
+    def match(self, network, x0: Batch, x1: Batch, rng: Rng) -> tuple[Tensor, dict[str, Tensor]]:
+        """The times and losses of molecules with their noise."""
         t = self.times(rng)
         x = self.path.sample(x0, x1, t, rng, self.fresh(x1, rng))
         hint = None

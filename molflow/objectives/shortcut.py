@@ -52,9 +52,9 @@ class Shortcut(Objective):
         self.grid = sample.grid if sample.grid in GRIDS else "quadratic"
 
     def each(self, network, x1: Batch, rng: Rng) -> tuple[Tensor, dict[str, Tensor]]:
-        if rng.scalar() >= self.share:
-            return super().each(network, x1, rng)
         x0, x1 = self.pair(x1, rng)
+        if rng.scalar() >= self.share:
+            return self.match(network, x0, x1, rng)
         t, m, s, plain = self.leap(rng)
         x = self.path.sample(x0, x1, x1.pos.new_full((len(x1),), t), rng, self.fresh(x1, rng))
         flow = Flow(network, self.path, self.prior)

@@ -18,6 +18,7 @@ from molflow.generate import Sampling
 from molflow.objectives import OBJECTIVES
 from molflow.rng import Rng
 from molflow.times.uniform import Uniform
+from molflow.training.stream import Item, with_noise
 
 FIELDS = ("pos", "atom", "bond")
 WEIGHTS = {"pos": 1.0, "atom": 0.5, "bond": 0.25}
@@ -117,6 +118,18 @@ def test_the_same_stream_gives_the_same_loss_and_another_seed_another(objective,
     a, b, c = (objective(network, x1, Rng.of(seed, len(x1))) for seed in (0, 0, 1))
     assert all(torch.equal(a[name], b[name]) for name in FIELDS)
     assert not torch.equal(a["pos"], c["pos"])
+
+
+@torch.no_grad()
+def test_it_costs_the_same_where_noise_was_paired_beforehand(objective, network, x1):
+    """By worker processes, which know no network: whatever a step draws besides is drawn after its pairs."""
+    for seed in SEEDS:
+        rng = Rng.of(seed, len(x1))
+        x0, paired = objective.pair(x1, rng)
+        ready = with_noise(objective, Item(0, paired, x0, rng.draw))
+        losses = ready(network, paired, Rng.of(seed, len(x1)))
+        expected = objective(network, x1, Rng.of(seed, len(x1)))
+        assert all(torch.equal(losses[name], expected[name]) for name in FIELDS)
 
 
 @torch.no_grad()
