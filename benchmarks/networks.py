@@ -26,7 +26,7 @@ from molflow.couplings.align import Align
 from molflow.data.store import Store
 from molflow.device import fast_matmul, saved_bytes
 from molflow.networks import NETWORKS
-from molflow.objective import Objective
+from molflow.objectives.objective import Objective
 from molflow.paths.joint import Joint
 from molflow.paths.jump import Jump
 from molflow.paths.linear import Linear
