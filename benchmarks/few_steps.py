@@ -1,5 +1,6 @@
 """Few evaluations: a teacher and its students, side by side.
 
+    python benchmarks/few_steps.py where                                          # which of few steps does the harm
     python benchmarks/few_steps.py train --data qm9.safetensors --minutes 20     # three students at equal compute
     python benchmarks/few_steps.py quality --data qm9.safetensors [--systems teacher distill] [--n 1000]
     python benchmarks/few_steps.py speed                                          # to an SDF, whole process
@@ -26,7 +27,9 @@ from common import RESULTS, report, surroundings
 from qm9 import cell, timed
 from variety import covered, scaffolds, some, variety
 
+import molflow
 from molflow.metrics.rate import Rate
+from molflow.solvers.schedule import grid
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "runs" / "few_steps"
@@ -36,6 +39,7 @@ SYSTEMS = {  # name -> a model
     "reflow": str(WORK / "reflow"),
     "shortcut": str(WORK / "shortcut"),
     "distill": str(WORK / "distill"),
+    "distill, by chance": str(WORK / "distill_by_chance"),
     "qm9-fast": "qm9-fast",
 }
 SHARES = ("edm atom", "edm molecule", "edm valid unique", "strict valid", "strict valid unique", "strict novel")
@@ -50,6 +54,8 @@ PROTOCOL = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = parser.add_subparsers(dest="part", required=True)
+    where_part = parts.add_parser("where", help="coarse steps, then fine ones, and the other way round")
+    where_part.add_argument("--n", type=int, default=300)
     train_part = parts.add_parser("train", help="the students, at equal compute")
     train_part.add_argument("--data", required=True, help="the teacher's training data")
     train_part.add_argument("--minutes", type=float, default=20.0, help="of the clock, for each")
@@ -67,7 +73,26 @@ def main() -> None:
     speed_part.add_argument("--evaluations", type=int, nargs="+", default=(2, 4, 8))
     parts.add_parser("tables", help="print what was measured")
     args = vars(parser.parse_args())
-    {"train": train, "quality": quality, "speed": speed, "tables": tables}[args.pop("part")](**args)
+    {"where": where, "train": train, "quality": quality, "speed": speed, "tables": tables}[args.pop("part")](**args)
+
+
+def where(n: int, steps: int = 4, fine: int = 20, seed: int = 31) -> None:
+    """The teacher's own steps on the quadratic grid, where some of few are replaced by many."""
+    model, rows = molflow.load("qm9", "cpu"), []
+    few = grid("quadratic", steps)
+    for k in range(steps + 1):
+        after = [1 - (1 - few[k]) * (1 - i / fine) ** 2 for i in range(fine + 1)]
+        before = [t for t in grid("quadratic", fine) if t < few[k] - 0.02]
+        ways = {"coarse, then fine": few[:k] + after, "fine, then coarse": before + few[k:]}
+        for way, times in ways.items():
+            if k < steps or way.startswith("fine"):
+                model.grids[len(times) - 1] = times
+                batch = model.sample(n, seed=seed, steps=len(times) - 1, grid="learned")
+                scores = molflow.score(batch, protocols=["edm", "strict"], tier="protocols", rows=False)
+                shares = {"edm molecule": scores["edm"].molecule_stable, "strict valid": scores["strict"].valid}
+                row = {"way": way, "changes at": round(few[k], 3), "evaluations": len(times) - 1}
+                rows.append(row | {name: round(100 * rate.value, 1) for name, rate in shares.items()})
+    report("few_steps_where", rows, protocol=f"model qm9, quadratic grids of {steps} and {fine}", n=n, seed=seed)
 
 
 def run(*words: object) -> None:
@@ -77,6 +102,14 @@ def run(*words: object) -> None:
 
 def train_distill(data: str, minutes: float, out: Path) -> None:
     run("distill", "qm9", "configs/distill.yaml", f"data.path={data}", f"train.minutes={minutes}", "--out", out)
+
+
+def train_distill_by_chance(data: str, minutes: float, out: Path) -> None:
+    """The teacher goes on as it samples, labels drawn at a temperature of 1."""
+    chance = ["objective.temperature=1", "objective.haste=6"]
+    run(
+        "distill", "qm9", "configs/distill.yaml", *chance, f"data.path={data}", f"train.minutes={minutes}", "--out", out
+    )
 
 
 def train_shortcut(data: str, minutes: float, out: Path) -> None:
@@ -94,7 +127,12 @@ def train_reflow(data: str, minutes: float, out: Path) -> None:
     run("train", "configs/reflow.yaml", f"data.path={pairs}", *how, "--out", out)
 
 
-STUDENTS = {"reflow": train_reflow, "shortcut": train_shortcut, "distill": train_distill}
+STUDENTS = {
+    "reflow": train_reflow,
+    "shortcut": train_shortcut,
+    "distill": train_distill,
+    "distill, by chance": train_distill_by_chance,
+}
 
 
 def train(data: str, minutes: float, systems: list[str]) -> None:
@@ -103,7 +141,7 @@ def train(data: str, minutes: float, systems: list[str]) -> None:
     path = RESULTS / "few_steps_training.json"
     known = json.loads(path.read_text()) if path.exists() else {}
     for name in systems:
-        out = WORK / name
+        out = Path(SYSTEMS[name])
         if (out / "model.safetensors").exists():
             print(f"{name}: {out} is there")
             continue
