@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import signal
+import subprocess
+import sys
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,3 +107,27 @@ def few_molecules(root, tmp_path_factory) -> Path:
             bonds = [[int(x), int(y), int(mol.bond[0, x, y])] for x, y in zip(a, b)]
             out.add(mol.atom[0], mol.pos[0], mol.charge[0], bonds, split=max(0, k % 10 - 7), smiles=small.smiles(i))
     return path
+
+
+@pytest.fixture
+def kill_at():
+    """(module, function, i, arguments) -> molflow with these arguments, killed where it makes part i."""
+    script = """
+import importlib, os, signal, sys
+from molflow.cli import main
+module, name, last = sys.argv[1:4]
+module = importlib.import_module(module)
+one = getattr(module, name)
+def make(job, folder, i):
+    if i == int(last):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return one(job, folder, i)
+setattr(module, name, make)
+main(sys.argv[4:])
+"""
+
+    def run(module: str, function: str, i: int, arguments: list[str]) -> None:
+        done = subprocess.run([sys.executable, "-c", script, module, function, str(i), *arguments], capture_output=True)
+        assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+    return run

@@ -6,8 +6,6 @@ import gc
 import gzip
 import hashlib
 import json
-import signal
-import subprocess
 import sys
 import weakref
 
@@ -112,25 +110,10 @@ def test_shards_may_be_done_in_any_order(model, reference, tmp_path):
     assert (tmp_path / "m.sdf").read_bytes() == reference
 
 
-KILLED = """
-import os, signal, sys
-from molflow import jobs
-from molflow.cli import main
-one = jobs.sample_shard
-def sample_shard(job, folder, i):
-    if i == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return one(job, folder, i)
-jobs.sample_shard = sample_shard
-main(sys.argv[1:])
-"""
-
-
-def test_a_killed_run_goes_on_where_it_stopped(model, reference, tmp_path, monkeypatch, capsys):
+def test_a_killed_run_goes_on_where_it_stopped(kill_at, model, reference, tmp_path, monkeypatch, capsys):
     out = tmp_path / "m.sdf"
     arguments = ["sample", str(model), "--n", str(N), "--out", str(out), "--device", "cpu", "--workers", "1"]
-    done = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True)
-    assert done.returncode == -signal.SIGKILL
+    kill_at("molflow.jobs", "sample_shard", 2, arguments)
     parts = tmp_path / "m.sdf.parts"
     assert sorted(path.name for path in parts.iterdir()) == ["job.json", "part-000000.sdf", "part-000001.sdf"]
     assert not out.exists()

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -114,25 +111,10 @@ def test_any_number_of_workers_makes_the_same_file(teacher, pairs, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["p.safetensors"]
 
 
-KILLED = """
-import os, signal, sys
-from molflow import reflow
-from molflow.cli import main
-one = reflow.write_shard
-def write_shard(job, folder, i):
-    if i == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return one(job, folder, i)
-reflow.write_shard = write_shard
-main(sys.argv[1:])
-"""
-
-
-def test_a_killed_run_goes_on_where_it_stopped(teacher, pairs, tmp_path, monkeypatch, capsys):
+def test_a_killed_run_goes_on_where_it_stopped(kill_at, teacher, pairs, tmp_path, monkeypatch, capsys):
     out = tmp_path / "p.safetensors"
     line = ["reflow", str(teacher), "--pairs", str(N), "--seed", str(SEED), "--out", str(out), "--device", "cpu"]
-    done = subprocess.run([sys.executable, "-c", KILLED, *line, "--workers", "1"], capture_output=True)
-    assert done.returncode == -signal.SIGKILL
+    kill_at("molflow.reflow", "write_shard", 1, [*line, "--workers", "1"])
     assert sorted(path.name for path in (tmp_path / "p.safetensors.parts").iterdir()) == [
         "job.json",
         "part-000000.npz",
