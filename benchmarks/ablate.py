@@ -21,6 +21,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import RESULTS, report
+from variety import variety
 
 import molflow
 from molflow.build import resolve
@@ -103,6 +104,7 @@ def run(given: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
             "strict valid": scores["strict"].valid,
         }
         row[str(evaluations)] = {name: [rate.count, rate.of, *(rate.ci95 or ())] for name, rate in rates.items()}
+        row["variety"] = variety(batch.to_rdkit())  # of the most evaluations
     return row
 
 
@@ -164,7 +166,7 @@ def shown(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         for evaluations in (key for key in row if key.isdecimal()):
             for name, (count, of, *_) in row[evaluations].items():
                 line[f"{name} @{evaluations}"] = round(100 * count / of, 1)
-        lines.append(line)
+        lines.append(line | {key: row["variety"][key] for key in ("rings", "aromatic", "N") if "variety" in row})
     return lines
 
 
