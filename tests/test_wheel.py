@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from molflow.checkpoint import pretrained
+
 ROOT = Path(__file__).resolve().parent.parent
 
 pytestmark = pytest.mark.slow
@@ -39,8 +41,9 @@ def test_wheel_holds_the_package_and_the_model_alone(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {name.split("/")[0].split("-")[0] for name in names} == {"molflow"}
-    assert {"molflow/py.typed", "molflow/pretrained/small/model.safetensors"} <= names
-    assert "molflow/pretrained/small/config.json" in names
+    assert "molflow/py.typed" in names
+    for model in pretrained():
+        assert {f"molflow/pretrained/{model}/{file}" for file in ("model.safetensors", "config.json")} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert wheel.stat().st_size < 30e6
 
