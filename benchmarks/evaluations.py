@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--ways", default=",".join(str(i) for i in range(len(WAYS))))
     parser.add_argument("--learned", action="store_true")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--name", help="of the results file (default: evaluations_ and the model)")
     args = parser.parse_args()
     model = molflow.load(args.model, device=args.device)
     counts = [int(count) for count in args.evaluations.split(",")]
@@ -103,7 +104,7 @@ def main() -> None:
         f"model {args.model}, percent of all samples (novel: of the unique); T and haste are the labels'; a two-stage "
         "solver takes half the steps, and heun's last, which is a plain Euler step, saves an evaluation"
     )
-    name = f"evaluations_{Path(args.model).name}"
+    name = args.name or f"evaluations_{Path(args.model).name}"
     report(name, rows, protocol=protocol, n=args.n, seed=args.seed, intervals=intervals, grids=model.grids)
 
 

@@ -41,7 +41,9 @@ def main() -> None:
     args = parser.parse_args()
     card = read_card(args.run)
     before = figures(str(args.run), args.n, args.seed)
-    config = replace(card.config, data=replace(card.config.data, path=Path(card.config.data.path).name))
+    data = replace(card.config.data, path=Path(card.config.data.path).name)
+    init = card.config.train.init and Path(card.config.train.init).name
+    config = replace(card.config, data=data, train=replace(card.config.train, init=init))
     folder = SHIPPED / args.name
     weights = half_precision(load_file(args.run / WEIGHTS))
     save(folder, weights, config, card.facts, card.provenance, card.grids)
