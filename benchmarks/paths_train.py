@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -85,11 +86,13 @@ def peak_memory(config: Config, steps: int = 40) -> float:
 
 
 def peak_now(afresh: bool = False) -> float:
-    """MiB that the process has held at most; ``afresh`` forgets what was before, parents' peaks among it."""
+    """MiB that the process has held at most; ``afresh`` forgets what was before, parents' peaks among it (Linux)."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes, elsewhere
     if afresh:
         Path("/proc/self/clear_refs").write_text("5")
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 1024
 
 
 def make_pairs(teacher: Path, path: Path, n: int, **how: Any) -> float:
