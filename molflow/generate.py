@@ -177,13 +177,7 @@ class Model:
 
     def times(self, how: Sampling) -> list[float]:
         """The times that are stepped on, once it is known that the method suits this model."""
-        method = how.method()
-        method.fits(self.path, self.prior)
-        if method.leaps and not self.network.spans:
-            raise UserError(
-                f"solver {how.solver} leaps, and this model's network knows no spans: train one with network.span=true "
-                "objective=shortcut, or take a solver that follows the flow, such as euler or multistep"
-            )
+        self.check(how)
         if how.grid != LEARNED:
             return grid(how.grid, how.steps)
         if how.steps in self.grids:
@@ -194,6 +188,16 @@ class Model:
             + (f", it has those of {known}" if known else "")
             + f"; make one by `molflow tune MODEL --steps {how.steps}`, or take another grid: {', '.join(GRIDS)}"
         )
+
+    def check(self, how: Sampling) -> None:
+        """A UserError where the method does not suit this model."""
+        method = how.method()
+        method.fits(self.path, self.prior)
+        if method.leaps and not self.network.spans:
+            raise UserError(
+                f"solver {how.solver} leaps, and this model's network knows no spans: train one with network.span=true "
+                "objective=shortcut, or take a solver that follows the flow, such as euler or multistep"
+            )
 
     def batch_pairs(self) -> int:
         """Pairs of atoms computed at once: what stays in a CPU's cache, or a share of a GPU's memory."""

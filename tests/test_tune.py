@@ -72,3 +72,10 @@ def test_what_cannot_be_learned_is_told(folder, capsys):
     assert "between 1 and 64 steps, not 100" in capsys.readouterr().err
     assert main(["tune", str(folder), "--steps", "0", "--device", "cpu"]) == 2
     assert "--steps and --n must be at least 1" in capsys.readouterr().err
+
+
+def test_a_method_that_the_model_cannot_follow_is_not_made_its_default(folder, capsys):
+    before = (folder / "config.json").read_bytes()
+    assert main(["tune", str(folder), "--steps", "2", "--solver", "leap", "--device", "cpu"]) == 2
+    assert "knows no spans" in capsys.readouterr().err
+    assert (folder / "config.json").read_bytes() == before

@@ -48,7 +48,7 @@ def tune(
     how = loaded.defaults = loaded.defaults.updated(
         solver=solver and component(solver), grid=grid, temperature=temperature, haste=haste
     )
-    how.method().fits(loaded.path, loaded.prior)
+    loaded.check(how)
     grids = learn_grids(loaded, steps, n, seed)
     path = keep_sampling(model, how, grids)
     for count, times in grids.items():
