@@ -29,7 +29,7 @@ from variety import covered, scaffolds, some, variety
 
 import molflow
 from molflow.metrics.rate import Rate
-from molflow.solvers.schedule import grid
+from molflow.solvers.schedule import grid, rest
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "runs" / "few_steps"
@@ -81,7 +81,7 @@ def where(n: int, steps: int = 4, fine: int = 20, seed: int = 31) -> None:
     model, rows = molflow.load("qm9", "cpu"), []
     few = grid("quadratic", steps)
     for k in range(steps + 1):
-        after = [1 - (1 - few[k]) * (1 - i / fine) ** 2 for i in range(fine + 1)]
+        after = rest("quadratic", fine, few[k])
         before = [t for t in grid("quadratic", fine) if t < few[k] - 0.02]
         ways = {"coarse, then fine": few[:k] + after, "fine, then coarse": before + few[k:]}
         for way, times in ways.items():
@@ -100,16 +100,14 @@ def run(*words: object) -> None:
     subprocess.run([sys.executable, "-m", "molflow", *map(str, words)], check=True, cwd=ROOT)
 
 
-def train_distill(data: str, minutes: float, out: Path) -> None:
-    run("distill", "qm9", "configs/distill.yaml", f"data.path={data}", f"train.minutes={minutes}", "--out", out)
+def train_distill(data: str, minutes: float, out: Path, *changes: str) -> None:
+    how = [*changes, f"data.path={data}", f"train.minutes={minutes}"]
+    run("distill", "qm9", "configs/distill.yaml", *how, "--out", out)
 
 
 def train_distill_by_chance(data: str, minutes: float, out: Path) -> None:
     """The teacher goes on as it samples, labels drawn at a temperature of 1."""
-    chance = ["objective.temperature=1", "objective.haste=6"]
-    run(
-        "distill", "qm9", "configs/distill.yaml", *chance, f"data.path={data}", f"train.minutes={minutes}", "--out", out
-    )
+    train_distill(data, minutes, out, "objective.temperature=1", "objective.haste=6")
 
 
 def train_shortcut(data: str, minutes: float, out: Path) -> None:

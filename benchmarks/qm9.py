@@ -103,7 +103,7 @@ def cell(
     count: int,
     workers: int | None,
     fine: bool,
-    more: Callable[[list], dict[str, Any]] = lambda mols: {},
+    more: Callable[[list], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """n molecules of a seed at so many evaluations, scored; ``fine``: geometry and energies too."""
     how = jobs.loaded(model, device).defaults.spending(count)
@@ -112,7 +112,7 @@ def cell(
         jobs.run(jobs.SampleJob(model, n, seed, how, None, device), out, workers, progress=sys.stderr.isatty())
         tier = ["fast", "forcefield"] if fine else ["protocols"]
         scores = molflow.score(str(out), reference=data, tier=tier, protocols=["edm", "strict", "legacy"], rows=False)
-        others = more(molflow.read(out))
+        others = more(molflow.read(out)) if more else {}
     found = {"evaluations": count, "seed": seed, "solver": how.solver, "grid": how.grid, "steps": how.steps}
     found["temperature"] = how.temperature
     for name, (protocol, rate) in RATES.items():

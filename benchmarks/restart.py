@@ -27,6 +27,7 @@ from molflow.flow import Flow
 from molflow.rng import Rng
 from molflow.solvers.integrate import integrate
 from molflow.solvers.multistep import Multistep
+from molflow.solvers.schedule import rest
 
 TIMES = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8)
 WAYS = ((1.0, 40), (6.0, 20))  # haste, and steps of the whole way
@@ -48,7 +49,7 @@ def main() -> None:
     @torch.no_grad()
     def completed(t: float, haste: float, steps: int) -> list:
         n = max(3, round(steps * (1 - t) ** 0.5))
-        times = [1 - (1 - t) * (1 - i / n) ** 2 for i in range(n + 1)]
+        times = rest("quadratic", n, t)
         made = []
         for places in plan:
             rng = Rng(args.seed, torch.from_numpy(places))

@@ -19,7 +19,7 @@ from molflow.priors.prior import Product
 from molflow.rng import Rng
 from molflow.solvers.integrate import integrate
 from molflow.solvers.multistep import Multistep
-from molflow.solvers.schedule import GRIDS, LEARNED, grid
+from molflow.solvers.schedule import GRIDS, LEARNED, grid, rest
 from molflow.times.times import Times
 
 LEAST = 3  # steps of the teacher, however near the end
@@ -70,7 +70,7 @@ class Distill(Objective):
     def stand(self, network, x0: Batch, rng: Rng) -> tuple[Batch, float, Mapping[str, Tensor] | None]:
         """Where the student is after some of its steps, when that is, and what it last predicted."""
         n = self.steps[int(rng.scalar() * len(self.steps))]
-        first = min(n - 1, 1) if n > 2 else 0  # the first of many steps tells no more than the rough shape
+        first = 1 if n > 2 else 0  # the first of many steps tells no more than the rough shape
         k = first + int(rng.scalar() * (n - first))
         times = grid(self.sampling.grid, n)[: k + 1]
         flow = Flow(network, self.path, self.prior, self.sampling.temperature, self.sampling.haste)
@@ -82,7 +82,6 @@ class Distill(Objective):
         if self.teacher.device != x.device:
             self.teacher.to(x.device)
         n = max(LEAST, math.ceil(self.fine * math.sqrt(1 - t)))
-        times = [1 - (1 - t) * (1 - i / n) ** 2 for i in range(n + 1)]
         flow = Flow(self.teacher.network.eval(), self.path, self.prior, self.temperature, self.haste)
         flow.hint = None if hint is None else dict(hint)
-        return integrate(flow, x, times, Multistep(), rng)
+        return integrate(flow, x, rest("quadratic", n, t), Multistep(), rng)

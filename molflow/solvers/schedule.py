@@ -37,3 +37,12 @@ def grid(name: str, steps: int) -> list[float]:
     if steps < 1:
         raise UserError(f"steps must be at least 1, not {steps}")
     return [0.0, *(GRIDS[name](k / steps) for k in range(1, steps)), 1.0]
+
+
+def rest(name: str, steps: int, start: float) -> list[float]:
+    """A grid over what is left of the time from ``start``.
+
+    >>> rest("quadratic", 2, 0.5)
+    [0.5, 0.875, 1.0]
+    """
+    return [1 - (1 - start) * (1 - t) for t in grid(name, steps)]
