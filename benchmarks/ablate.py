@@ -2,7 +2,7 @@
 
 Each arm is configs/qm9_cpu.yaml with a few keys changed, trained from nothing on equally many molecules; samples of its
 averaged weights are scored. An arm that changes ``sample.*`` alone samples the base trained with the same seed.
-The results file is written after every arm and seed; what stands in it is not run again.
+The results file is written after every arm and seed; what stands in it is not run again. Several processes may share it.
 """
 
 from __future__ import annotations
@@ -48,9 +48,11 @@ ARMS: dict[str, list[str]] = {  # the base is what every other arm changes furth
     "loss weight capped at 25": ["path.pos={name: linear, cap: 25}"],
     "loss weight capped at 400": ["path.pos={name: linear, cap: 400}"],
     "no hint": ["loss.hint=0"],
+    "hint in nine of ten": ["loss.hint=0.9"],
     "independent coupling": ["coupling=[independent]"],
     "permutation alone": ["coupling=[{name: align, rotate: false}]"],
     "mask jumps": ["prior.atom=mask", "prior.bond=mask"],
+    "marginal noise": ["prior.atom=marginal", "prior.bond=marginal"],
     "192 x 6": ["network.width=192", "network.pair_width=48", "network.layers=6"],
     "96 x 12": ["network.width=96", "network.pair_width=32", "network.layers=12"],
     "linear grid": ["sample.grid=linear"],
@@ -170,6 +172,12 @@ def shown(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return lines
 
 
+def kept() -> list[dict[str, Any]]:
+    """The rows that have been measured."""
+    path = RESULTS / "ablate.json"
+    return json.loads(path.read_text())["arms"] if path.exists() else []
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="QM9 as made by molflow data qm9")
@@ -187,9 +195,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
 
-    path = RESULTS / "ablate.json"
-    rows = json.loads(path.read_text())["arms"] if path.exists() else []
-    done = {(row["arm"], row["seed"], row["molecules asked"]) for row in rows}
+    done = {(row["arm"], row["seed"], row["molecules asked"]) for row in kept()}
     for arm in given.only:
         cost = 1.0 if arm == BASE or only_samples(arm) else None
         for seed in given.seeds:
@@ -199,7 +205,8 @@ def main() -> None:
             row = run(given, arm, seed)
             cost = cost or timed(given, arm)
             row |= {"molecules asked": given.molecules, "cost": round(cost, 3)}
-            rows.append(row | {"seconds": round(time.perf_counter() - started)})
+            row |= {"seconds": round(time.perf_counter() - started)}
+            rows = [*kept(), row]  # read anew: another process may have added its own meanwhile
             report(
                 "ablate",
                 shown(rows),

@@ -67,9 +67,21 @@ class Flow:
         fresh = self.noise(x, rng) if churn and rng is not None else None
         return self.path.hold(x, end, t, s, rng, fresh, churn, self.haste)
 
+    def commit(
+        self, x: Batch, end: Mapping[str, Tensor], t: float, s: float, rng: Rng | None, chance: float
+    ) -> Batch:
+        """The state at s with the endpoint held, and of the labels the surest settled instead of any."""
+        if rng is None:
+            return self.hold(x, end, t, s, rng)
+        return self.path.commit(x, end, t, s, rng, self.noise(x, rng), chance, self.haste)
+
     def back(self, x: Batch, t: float, s: float, rng: Rng) -> Batch:
         """A state at an earlier time, as noisy as the path is there."""
         return self.path.back(x, t, s, self.noise(x, rng), rng)
+
+    def renew(self, x: Batch, end: Mapping[str, Tensor], t: float, s: float, rng: Rng) -> Batch:
+        """The state at t with labels drawn anew, as from an earlier s: with the law of the path, if ``end`` has it."""
+        return self.path.renew(x, end, t, s, self.noise(x, rng), rng)
 
     def clock(self, t: float) -> dict[str, float]:
         """For each field the share of data, alpha / (alpha + sigma)."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from molflow.batch import PAIR_FIELDS, Batch
+from molflow.paths.jump import Jump
 from molflow.paths.path import Path, Time
 from molflow.rng import Rng
 
@@ -83,11 +84,34 @@ class Joint:
             moved[name] = path.hold(getattr(x, name), end[name], t, ahead(path, t, s, haste), rng, again, churn)
         return x.replace(**moved).tidy()
 
+    def commit(
+        self, x: Batch, end: Ends, t: float, s: float, rng: Rng, fresh: Batch, chance: float, haste: float = 1.0
+    ) -> Batch:
+        """``hold``, with the surest labels settled and the others noise; a bond is one label, in the upper triangle."""
+        moved = {}
+        for name, path in self.paths.items():
+            value, until = getattr(x, name), ahead(path, t, s, haste)
+            if isinstance(path, Jump):
+                there = x.pair_mask.triu() if name in PAIR_FIELDS else x.mask
+                moved[name] = path.commit(end[name], until, rng, getattr(fresh, name), there, chance)
+            else:
+                moved[name] = path.hold(value, end[name], t, until, rng)
+        return x.replace(**moved).tidy()
+
     def back(self, x: Batch, t: float, s: float, fresh: Batch, rng: Rng) -> Batch:
         """The molecules with noise added, at an earlier s."""
         moved = {
             name: path.back(getattr(x, name), t, s, getattr(fresh, name), rng) for name, path in self.paths.items()
         }
+        return x.replace(**moved).tidy()
+
+    def renew(self, x: Batch, end: Ends, t: float, s: float, fresh: Batch, rng: Rng) -> Batch:
+        """The molecules at t with labels that were back at an earlier s, and went on to the endpoints from there."""
+        moved = {}
+        for name, path in self.paths.items():
+            if path.discrete:
+                earlier = path.back(getattr(x, name), t, s, getattr(fresh, name), rng)
+                moved[name] = path.hold(earlier, end[name], s, t, rng)
         return x.replace(**moved).tidy()
 
 

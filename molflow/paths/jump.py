@@ -38,11 +38,7 @@ class Jump(Path):
         if rng is None:
             return x
         p = (one_hot(x, self.states) + (s - t) * v).clamp(min=0)
-        if s >= 1:  # the end: what is likeliest, no more chance
-            return p.argmax(-1)
-        cumulative = p.cumsum(-1)
-        u = rng.uniform(*x.shape[1:]).unsqueeze(-1) * cumulative[..., -1:]
-        return (u > cumulative).sum(-1).clamp(max=self.states - 1)
+        return draw(p, rng) if s < 1 else p.argmax(-1)  # the end: what is likeliest, no more chance
 
     def hold(
         self, x: Tensor, end: Tensor, t: float, s: float, rng: Rng | None, fresh: Tensor | None = None, churn: float = 0
@@ -51,3 +47,26 @@ class Jump(Path):
 
     def back(self, x: Tensor, t: float, s: float, fresh: Tensor, rng: Rng) -> Tensor:
         return torch.where(rng.uniform(*x.shape[1:]) * t < s, x, fresh)
+
+    def commit(self, end: Tensor, s: float, rng: Rng, fresh: Tensor, there: Tensor, chance: float) -> Tensor:
+        """The state at s with the share s of a molecule's labels drawn, those that are surest, and noise elsewhere.
+
+        Of the entries that are ``there``; log p of what was drawn is what is sure of it, with (1 - s) ``chance`` times
+        Gumbel noise: without, an order; with ever more, a share taken at random, as the path has it.
+        """
+        if s >= 1:
+            return end.argmax(-1)
+        drawn = draw(end, rng)
+        sure = end.gather(-1, drawn.unsqueeze(-1)).squeeze(-1).clamp(min=1e-12).log()
+        gumbel = -(-rng.uniform(*drawn.shape[1:]).log()).log()
+        sure = (sure + chance * (1 - s) * gumbel).masked_fill(~there, -torch.inf).flatten(1)
+        place = sure.argsort(dim=1, descending=True, stable=True).argsort(dim=1).view(drawn.shape)  # 0: the surest
+        count = there.flatten(1).sum(1).view(-1, *[1] * (drawn.ndim - 1))
+        return torch.where(place < (s * count).round(), drawn, fresh)
+
+
+def draw(p: Tensor, rng: Rng) -> Tensor:
+    """A class of each entry, with chances in proportion to p [..., K]."""
+    cumulative = p.cumsum(-1)
+    u = rng.uniform(*p.shape[1:-1]).unsqueeze(-1) * cumulative[..., -1:]
+    return (u > cumulative).sum(-1).clamp(max=p.shape[-1] - 1)

@@ -13,5 +13,7 @@ SOLVERS = {
     "multistep": "molflow.solvers.multistep:Multistep",
     "ancestral": "molflow.solvers.ancestral:Ancestral",
     "churn": "molflow.solvers.churn:Churn",
+    "confident": "molflow.solvers.confident:Confident",
+    "corrector": "molflow.solvers.corrector:Corrector",
     "leap": "molflow.solvers.leap:Leap",
 }

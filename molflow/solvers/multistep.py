@@ -38,6 +38,10 @@ class Multistep(Solver):
         self.past = None
 
     def step(self, flow: VectorField, x: Batch, t: float, s: float, rng: Rng | None) -> Batch:
+        return flow.hold(x, self.ahead(flow, x, t, s), t, s, rng)
+
+    def ahead(self, flow: VectorField, x: Batch, t: float, s: float) -> dict[str, Tensor]:
+        """The endpoint to hold from t to s; it becomes the past of the next."""
         now, end = flow.clock(t), flow.endpoint(x, t)
         held = end
         if self.past is not None:
@@ -51,7 +55,7 @@ class Multistep(Solver):
                     held[name] = held[name].clamp(min=0)
                     held[name] = held[name] / held[name].sum(-1, keepdim=True)
         self.past = now, end
-        return flow.hold(x, held, t, s, rng)
+        return held
 
 
 def mean_ahead(u: float, s: float) -> float:

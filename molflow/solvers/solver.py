@@ -30,7 +30,13 @@ class VectorField(Protocol):
         self, x: Batch, end: Mapping[str, Tensor], t: float, s: float, rng: Rng | None, churn: float = 0.0
     ) -> Batch: ...
 
+    def commit(
+        self, x: Batch, end: Mapping[str, Tensor], t: float, s: float, rng: Rng | None, chance: float
+    ) -> Batch: ...
+
     def back(self, x: Batch, t: float, s: float, rng: Rng) -> Batch: ...
+
+    def renew(self, x: Batch, end: Mapping[str, Tensor], t: float, s: float, rng: Rng) -> Batch: ...
 
     def clock(self, t: float) -> dict[str, float]: ...
 
@@ -44,6 +50,7 @@ class Solver(ABC):
 
     order: int | None = None  # of the error in the step; None: of a stochastic method, which has no path to follow
     evaluations: int | None = None  # a step; None: as many as the tolerance needs
+    keeps_law = True  # whether labels have the path's law in the limit of many steps
     leaps = False  # whether it asks how far a step of some span leads, which a network must have learnt
 
     def start(self) -> None:  # noqa: B027, most have no past

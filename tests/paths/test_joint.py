@@ -56,3 +56,29 @@ def test_losses_are_means_over_atoms_and_sums_over_bonds_for_each_atom():
 def test_properties_stay_with_the_molecule():
     x = JOINT.sample(*ends(), torch.tensor([0.5, 0.5]), Rng.of(0, 2))
     assert x.props["energy"].tolist() == [7.0, 8.0]
+
+
+def test_bonds_settle_by_their_upper_triangle():
+    """Of forty atoms' 780 bonds the surer half settles; the other half is noise; both entries of a bond say the same."""
+    x = Batch.of_sizes([40, 40]).replace(bond=torch.zeros(2, 40, 40, dtype=torch.long))
+    end = torch.tensor([0.0, 0.1, 0.9]).expand(2, 40, 40, 3)
+    settled = Joint({"bond": Jump(3)}).commit(x, {"bond": end}, 0.0, 0.5, Rng.of(0, 2), x, chance=1.0).bond
+    assert torch.equal(settled, settled.transpose(1, 2))
+    assert ((settled != 0).flatten(1).sum(1) == 780).all()  # 390 bonds, each told twice
+
+
+def test_labels_drawn_anew_have_the_law_of_their_time_and_coordinates_stay():
+    """Classes with chances (0.6, 0.3, 0.1) and the exact posterior at t = 1/2: before and after, half data, half noise."""
+    law, n = torch.tensor([0.6, 0.3, 0.1]), 40_000
+    like, rng = Batch.of_sizes([n]), Rng.of(0, 1)
+    noise = like.replace(atom=(rng.uniform(n) * 3).long())
+    data = like.replace(atom=torch.multinomial(law, n, replacement=True, generator=torch.Generator().manual_seed(0))[None])
+    path = Joint({"pos": Linear(), "atom": Jump(3)})
+    x = path.sample(noise, data, torch.tensor([0.5]), rng)
+    posterior = law * (0.5 * torch.eye(3)[x.atom] + 0.5 / 3)
+    end = {"pos": x.pos + 1, "atom": posterior / posterior.sum(-1, keepdim=True)}
+    y = path.renew(x, end, 0.5, 0.1, noise.replace(atom=(rng.uniform(n) * 3).long()), rng)
+    assert torch.equal(y.pos, x.pos)
+    assert 0.2 < (y.atom != x.atom).double().mean() < 0.6
+    share = y.atom.flatten().bincount(minlength=3) / n
+    torch.testing.assert_close(share, 0.5 * law + 0.5 / 3, atol=0.01, rtol=0)

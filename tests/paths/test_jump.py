@@ -55,3 +55,37 @@ def test_a_step_too_long_for_its_rates_still_gives_labels():
     x = Jump(3).advance(torch.zeros(5000, 1, dtype=torch.long), rates, 0.0, 0.5, Rng.of(0, 5000))
     share = x.flatten().bincount(minlength=3) / 5000
     torch.testing.assert_close(share, torch.tensor([0.0, 2 / 3, 1 / 3]), atol=0.03, rtol=0)
+
+
+def sure_and_unsure(n=4000):
+    """One entry in two is told with a chance of 0.99, the other with 0.6, all as class 0; the noise is class 2."""
+    p = torch.tensor([[0.99, 0.01, 0.0], [0.6, 0.4, 0.0]]).repeat(n // 2, 1).expand(8, n, 3)
+    return p, torch.full((8, n), 2), torch.ones(8, n, dtype=torch.bool)
+
+
+def test_the_share_that_settles_is_the_surest():
+    p, noise, there = sure_and_unsure()
+    x = Jump(3).commit(p, 0.3, Rng.of(0, 8), noise, there, chance=0.0)
+    settled = x != 2
+    assert (settled.sum(1) == 1200).all()  # 0.3 of 4000
+    assert settled[:, ::2].sum() == settled.sum()  # of those told with 0.99 there are enough
+    assert (x[settled] == 0).all()
+
+
+def test_with_enough_chance_any_may_settle():
+    p, noise, there = sure_and_unsure()
+    settled = Jump(3).commit(p, 0.3, Rng.of(0, 8), noise, there, chance=1e6) != 2
+    shares = settled.float().view(8, -1, 2).mean((0, 1))
+    torch.testing.assert_close(shares, torch.tensor([0.3, 0.3]), atol=0.02, rtol=0)
+
+
+def test_what_is_not_there_takes_nobodys_place():
+    p, noise, there = sure_and_unsure()
+    there = there & (torch.arange(4000) < 1000)
+    settled = (Jump(3).commit(p, 0.3, Rng.of(0, 8), noise, there, chance=1.0) != 2) & there
+    assert (settled.sum(1) == 300).all()
+
+
+def test_all_settle_in_the_end_on_what_is_likeliest():
+    p, noise, there = sure_and_unsure()
+    assert (Jump(3).commit(p, 1.0, Rng.of(0, 8), noise, there, chance=1.0) == 0).all()
