@@ -67,9 +67,7 @@ class Flow:
         fresh = self.noise(x, rng) if churn and rng is not None else None
         return self.path.hold(x, end, t, s, rng, fresh, churn, self.haste)
 
-    def commit(
-        self, x: Batch, end: Mapping[str, Tensor], t: float, s: float, rng: Rng | None, chance: float
-    ) -> Batch:
+    def commit(self, x: Batch, end: Mapping[str, Tensor], t: float, s: float, rng: Rng | None, chance: float) -> Batch:
         """The state at s with the endpoint held, and of the labels the surest settled instead of any."""
         if rng is None:
             return self.hold(x, end, t, s, rng)

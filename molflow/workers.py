@@ -7,6 +7,7 @@ process of its own: one that hangs or dies costs its item, never the batch. The 
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import signal
@@ -15,7 +16,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import Pipe
@@ -34,6 +35,23 @@ class Failure:
 def cpus() -> int:
     """The processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_ready: list[_Worker] = []  # processes that wait for the next pool
+
+
+@contextmanager
+def prepared(count: int, module: str) -> Iterator[None]:
+    """Within it ``count`` processes import a module, while this one may still do so itself; the next pool takes them.
+
+    What takes seconds to import is then imported once by the clock, not twice. Those that nobody took end with it.
+    """
+    _ready.extend(_Worker(module) for _ in range(count))
+    try:
+        yield
+    finally:
+        while _ready:
+            _ready.pop().kill()
 
 
 def map_killable(
@@ -109,8 +127,10 @@ class _Pool:
         for worker in self.workers:
             if not worker.work:
                 return worker
-        self.workers.append(_Worker(self.function))
-        return self.workers[-1]
+        worker = _ready.pop() if _ready else _Worker()
+        worker.learn(self.function)
+        self.workers.append(worker)
+        return worker
 
     def _listen(self, busy: list[_Worker]) -> None:
         limits = [worker.since + self.timeout for worker in busy if self.timeout and worker.since is not None]
@@ -138,9 +158,9 @@ class _Pool:
 
 
 class _Worker:
-    """The parent's end of one process."""
+    """The parent's end of one process, which may import a module before it is told its function."""
 
-    def __init__(self, function: bytes):
+    def __init__(self, module: str = ""):
         self.connection, theirs = Pipe()
         self.work: deque[tuple[int, bytes]] = deque()  # given and not yet answered; it is busy with the first
         self.since: float | None = None  # when it began its first item; None until it has started up
@@ -151,14 +171,17 @@ class _Worker:
             shared = {"close_fds": False}
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from molflow.workers import _serve; _serve()", str(handle)],
+            [sys.executable, "-P", "-c", "from molflow.workers import _serve; _serve()", str(handle), module],
             stdin=subprocess.DEVNULL,
             stdout=2,  # a stray print must not mix with what the program writes
             env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
             **shared,
         )
         theirs.close()
-        self.connection.send_bytes(function)
+
+    def learn(self, function: bytes) -> None:
+        with suppress(OSError):  # one that has died: listening will find out
+            self.connection.send_bytes(function)
 
     def give(self, work: list[tuple[int, bytes]]) -> None:
         self.work.extend(work)
@@ -183,7 +206,7 @@ class _Worker:
 def _serve() -> None:
     """The life of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    handle = int(sys.argv[1])
+    handle, module = int(sys.argv[1]), sys.argv[2]
     if sys.platform == "win32":
         from multiprocessing.connection import PipeConnection
 
@@ -191,6 +214,8 @@ def _serve() -> None:
     else:
         connection = Connection(handle)
     with suppress(EOFError, ConnectionError):  # the parent has gone, or needs no more
+        if module:
+            importlib.import_module(module)
         function = pickle.loads(connection.recv_bytes())
         connection.send_bytes(b"")
         while True:

@@ -10,7 +10,8 @@ from functools import partial
 
 import pytest
 
-from molflow.workers import Failure, map_killable
+from molflow import workers as processes
+from molflow.workers import Failure, map_killable, prepared
 
 FOREVER = "max(__import__('itertools').repeat(0))"  # C code that hears no signal
 DIE = "__import__('os').abort()"
@@ -124,3 +125,27 @@ def test_the_module_is_light():
     code = "import sys, molflow.workers; sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'rdkit')))"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0
+
+
+def test_prepared_processes_do_the_work_with_their_module_imported():
+    with prepared(2, "wave"):
+        began = {worker.process.pid for worker in processes._ready}
+        asked = ["('wave' in __import__('sys').modules, __import__('os').getpid())"] * 8
+        found = results([f"{SLOWLY} and {one}" for one in asked], workers=2)
+        assert {pid for _, pid in found} == began
+        assert all(imported for imported, _ in found)
+
+
+def test_prepared_processes_that_nobody_took_are_ended():
+    with pytest.raises(KeyError), prepared(2, "wave"):
+        left = [worker.process for worker in processes._ready]
+        raise KeyError
+    assert [process.returncode for process in left] == [-signal.SIGKILL] * 2
+    assert results(["1"], workers=1) == [1]
+
+
+def test_a_prepared_process_that_died_is_an_error_as_any_that_cannot_begin():
+    with prepared(1, "no_such_module"):
+        processes._ready[0].process.wait()
+        with pytest.raises(RuntimeError, match="before it could begin"):
+            results(["1"], workers=1)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 from molflow.solvers import SOLVERS
 from molflow.solvers.schedule import GRIDS, LEARNED
+from molflow.workers import cpus, prepared
 
 if TYPE_CHECKING:
     from molflow.generate import Model, Sampling
+
+FEW = 100  # molecules that are not worth a process
 
 
 def sample(
@@ -61,43 +65,51 @@ def sample(
         molflow sample qm9 --n 1000 --evaluations 20 --haste 2
         molflow sample runs/a --n 10 --atoms 9-12 --trajectory paths.xyz
     """
-    import time
-    from pathlib import Path
+    with prepared(helpers(n, device, workers), "molflow.jobs"):  # before torch is imported here
+        import time
+        from pathlib import Path
 
-    from molflow import jobs
-    from molflow.atomic import refuse_existing
-    from molflow.build import UserError
-    from molflow.chem.io import WRITABLE, format_of, open_writer
-    from molflow.device import pick_device
+        from molflow import jobs
+        from molflow.atomic import refuse_existing
+        from molflow.build import UserError
+        from molflow.chem.io import WRITABLE, format_of, open_writer
+        from molflow.device import pick_device
 
-    suffix = format_of(out, WRITABLE)
-    chosen = pick_device(device)
-    refuse_existing(out, overwrite)
-    refuse_existing(jobs.note_of(out), overwrite)
-    if trajectory:
-        format_of(trajectory, WRITABLE)
-        if Path(trajectory).absolute() == Path(out).absolute():
-            raise UserError(f"--out and --trajectory are both {out}: give one of them another name")
-        refuse_existing(trajectory, overwrite)
-        if paths < 1:
-            raise UserError(f"--paths must be at least 1, not {paths}")
-    loaded = jobs.loaded(model, str(chosen))
-    how = asked(loaded, steps, evaluations, grid, solver, temperature, haste)
-    job = jobs.SampleJob(model, n, seed, how, atoms, str(chosen), suffix)
-    loaded.sizes.asked(atoms)
-    for name in (out, trajectory):
-        if name and "atom" not in loaded.path.paths and format_of(name) != ".npz":
-            raise UserError(f"{model} makes points, not molecules: write them to .npz, not to {name}")
-    print(f"{model}: {n} molecules, {tell(how)}, seed {seed}, on {chosen}")
-    started = time.monotonic()
-    jobs.run(job, out, workers, overwrite, progress=sys.stderr.isatty())
-    seconds = time.monotonic() - started
-    print(f"{out} written: {n} molecules in {seconds:.1f} s ({n / seconds:.0f} a second)")
-    if trajectory:
-        with open_writer(trajectory, overwrite=overwrite) as file:
-            for states in jobs.trajectory(job, paths):
-                file.write(states)
-        print(f"{trajectory} written: {min(paths, n)} paths of {how.steps + 1} frames")
+        suffix = format_of(out, WRITABLE)
+        chosen = pick_device(device)
+        refuse_existing(out, overwrite)
+        refuse_existing(jobs.note_of(out), overwrite)
+        if trajectory:
+            format_of(trajectory, WRITABLE)
+            if Path(trajectory).absolute() == Path(out).absolute():
+                raise UserError(f"--out and --trajectory are both {out}: give one of them another name")
+            refuse_existing(trajectory, overwrite)
+            if paths < 1:
+                raise UserError(f"--paths must be at least 1, not {paths}")
+        loaded = jobs.loaded(model, str(chosen))
+        how = asked(loaded, steps, evaluations, grid, solver, temperature, haste)
+        job = jobs.SampleJob(model, n, seed, how, atoms, str(chosen), suffix)
+        loaded.sizes.asked(atoms)
+        for name in (out, trajectory):
+            if name and "atom" not in loaded.path.paths and format_of(name) != ".npz":
+                raise UserError(f"{model} makes points, not molecules: write them to .npz, not to {name}")
+        print(f"{model}: {n} molecules, {tell(how)}, seed {seed}, on {chosen}")
+        started = time.monotonic()
+        jobs.run(job, out, workers, overwrite, progress=sys.stderr.isatty())
+        seconds = time.monotonic() - started
+        print(f"{out} written: {n} molecules in {seconds:.1f} s ({n / seconds:.0f} a second)")
+        if trajectory:
+            with open_writer(trajectory, overwrite=overwrite) as file:
+                for states in jobs.trajectory(job, paths):
+                    file.write(states)
+            print(f"{trajectory} written: {min(paths, n)} paths of {how.steps + 1} frames")
+
+
+def helpers(n: int, device: str, workers: int | None) -> int:
+    """The processes that will share the work, as far as that is known before torch can tell which devices there are."""
+    on_cpu = device == "cpu" or (device == "auto" and sys.platform == "linux" and not os.path.exists("/dev/nvidia0"))
+    count = min(cpus() if workers is None else workers, -(-n // FEW))
+    return count if on_cpu and count > 1 else 0
 
 
 sample.__doc__ = (

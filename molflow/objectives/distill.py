@@ -18,7 +18,6 @@ from molflow.paths.joint import Joint
 from molflow.priors.prior import Product
 from molflow.rng import Rng
 from molflow.solvers.integrate import integrate
-from molflow.solvers.multistep import Multistep
 from molflow.solvers.schedule import GRIDS, LEARNED, grid, rest
 from molflow.times.times import Times
 
@@ -78,10 +77,10 @@ class Distill(Objective):
 
     @torch.no_grad()
     def teach(self, x: Batch, t: float, hint: Mapping[str, Tensor] | None, rng: Rng) -> Batch:
-        """The teacher's end of the way from here, in steps that shorten towards it."""
+        """The teacher's end of the way from here, by its own method, in steps that shorten towards it."""
         if self.teacher.device != x.device:
             self.teacher.to(x.device)
         n = max(LEAST, math.ceil(self.fine * math.sqrt(1 - t)))
         flow = Flow(self.teacher.network.eval(), self.path, self.prior, self.temperature, self.haste)
         flow.hint = None if hint is None else dict(hint)
-        return integrate(flow, x, rest("quadratic", n, t), Multistep(), rng)
+        return integrate(flow, x, rest("quadratic", n, t), self.teacher.defaults.method(), rng)

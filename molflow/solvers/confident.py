@@ -8,22 +8,22 @@ from molflow.solvers.solver import Solver, VectorField
 
 
 class Confident(Solver):
-    """``multistep`` whose surest labels settle first: as many as the path has at s, and noise in the place of the others.
+    """``multistep`` whose surest labels settle first: as many as the path has at s, and noise where the others are.
 
     Labels drawn apart from one another in a long step do not fit together; the surest need the others least (Chang et
-    al. 2022, of masks). With ``chance`` the order is loosened by Gumbel noise, which the way to the end takes back.
-    Likely labels have an edge, as at a low temperature: this is for few steps.
+    al. 2022, of masks). With ``chance`` the order is loosened by Gumbel noise, which the way to the end takes back;
+    ``reuse`` is multistep's. Likely labels have an edge, as at a low temperature: this is for few steps.
     """
 
     order = 2
     evaluations = 1
     keeps_law = False
 
-    def __init__(self, chance: float = 1.0):
+    def __init__(self, chance: float = 1.0, reuse: float = 1.0):
         if not 0 <= chance < float("inf"):
             raise UserError(f"solver confident: chance must be 0 or more, not {chance}")
         self.chance = chance
-        self.method = Multistep()
+        self.method = Multistep(reuse)
 
     def start(self) -> None:
         self.method.start()

@@ -65,10 +65,10 @@ class Says(nn.Module):
         return self.pred
 
 
-def objective(teacher, sample=Sampling(), **keywords):  # noqa: B008, it is frozen
+def objective(teacher, sample=Sampling(), how=Sampling(), **keywords):  # noqa: B008, both are frozen
     prior = Product([Gaussian("pos", 3, 1.4), Uniform("atom", 4), Uniform("bond", 3)])
     path = Joint({"pos": Linear(), "atom": Jump(4), "bond": Jump(3)})
-    model = SimpleNamespace(network=teacher, device=torch.device("cpu"))
+    model = SimpleNamespace(network=teacher, device=torch.device("cpu"), defaults=how)
     return Distill(prior, Independent(), path, Beta(), WEIGHTS, sample, model, **keywords)  # type: ignore[arg-type]
 
 
@@ -103,6 +103,15 @@ def test_it_is_taught_at_the_times_of_its_grids(steps, times):
     teaches = objective(Says(molecules(1)), steps=steps)
     found = {teaches.each(Says(molecules(1)), molecules(), Rng.of(seed, 4))[0][0].item() for seed in range(40)}
     assert found == times
+
+
+def test_the_teacher_goes_on_by_its_own_method():
+    """From t = 3/4, half of its ten steps are left; the midpoint method looks twice in each."""
+    for solver, evaluations in (("euler", 5), ("midpoint", 10)):
+        teacher = Says(molecules(1))
+        teaches = objective(teacher, how=Sampling(solver=solver), steps=[1], fine=10)
+        teaches.teach(molecules(2), 0.75, None, Rng.of(0, 4))
+        assert len(teacher.asked) == evaluations
 
 
 def test_the_student_walks_there_by_its_own_steps_and_learns_with_its_own_hint():

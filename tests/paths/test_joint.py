@@ -68,11 +68,13 @@ def test_bonds_settle_by_their_upper_triangle():
 
 
 def test_labels_drawn_anew_have_the_law_of_their_time_and_coordinates_stay():
-    """Classes with chances (0.6, 0.3, 0.1) and the exact posterior at t = 1/2: before and after, half data, half noise."""
+    """Classes with chances (0.6, 0.3, 0.1) and the exact posterior at t = 1/2: then as before, half data, half noise."""
     law, n = torch.tensor([0.6, 0.3, 0.1]), 40_000
     like, rng = Batch.of_sizes([n]), Rng.of(0, 1)
     noise = like.replace(atom=(rng.uniform(n) * 3).long())
-    data = like.replace(atom=torch.multinomial(law, n, replacement=True, generator=torch.Generator().manual_seed(0))[None])
+    data = like.replace(
+        atom=torch.multinomial(law, n, replacement=True, generator=torch.Generator().manual_seed(0))[None]
+    )
     path = Joint({"pos": Linear(), "atom": Jump(3)})
     x = path.sample(noise, data, torch.tensor([0.5]), rng)
     posterior = law * (0.5 * torch.eye(3)[x.atom] + 0.5 / 3)
