@@ -2,7 +2,8 @@
 
 Each arm is configs/qm9_cpu.yaml with a few keys changed, trained from nothing on equally many molecules; samples of its
 averaged weights are scored. An arm that changes ``sample.*`` alone samples the base trained with the same seed.
-The results file is written after every arm and seed; what stands in it is not run again. Several processes may share it.
+The results file is written after every arm and seed; what stands in it is not run again. Several processes may share
+it.
 """
 
 from __future__ import annotations

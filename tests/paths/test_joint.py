@@ -59,7 +59,7 @@ def test_properties_stay_with_the_molecule():
 
 
 def test_bonds_settle_by_their_upper_triangle():
-    """Of forty atoms' 780 bonds the surer half settles; the other half is noise; both entries of a bond say the same."""
+    """Of forty atoms' 780 bonds the surer half settles, the other is noise; both entries of a bond say the same."""
     x = Batch.of_sizes([40, 40]).replace(bond=torch.zeros(2, 40, 40, dtype=torch.long))
     end = torch.tensor([0.0, 0.1, 0.9]).expand(2, 40, 40, 3)
     settled = Joint({"bond": Jump(3)}).commit(x, {"bond": end}, 0.0, 0.5, Rng.of(0, 2), x, chance=1.0).bond
@@ -68,7 +68,7 @@ def test_bonds_settle_by_their_upper_triangle():
 
 
 def test_labels_drawn_anew_have_the_law_of_their_time_and_coordinates_stay():
-    """Classes with chances (0.6, 0.3, 0.1) and the exact posterior at t = 1/2: then as before, half data, half noise."""
+    """Classes with chances (0.6, 0.3, 0.1) and the exact posterior at t = 1/2: still half data, half noise."""
     law, n = torch.tensor([0.6, 0.3, 0.1]), 40_000
     like, rng = Batch.of_sizes([n]), Rng.of(0, 1)
     noise = like.replace(atom=(rng.uniform(n) * 3).long())
