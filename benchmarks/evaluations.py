@@ -39,6 +39,10 @@ WAYS = [  # solver, grid, temperature and haste of the labels
     ("multistep", "sine", 0.5, 2.0),
     ("midpoint", "quadratic", 0.5, 2.0),
     ("churn", "quadratic", 0.5, 2.0),
+    ("confident", "quadratic", 1.0, 1.0),
+    ("confident", "quadratic", 1.0, 3.0),
+    ("corrector", "quadratic", 1.0, 1.0),
+    ("corrector", "quadratic", 1.0, 6.0),
 ]
 LEARNED = ("multistep", "learned", 0.5, 2.0)
 

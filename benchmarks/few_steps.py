@@ -1,6 +1,7 @@
 """Few evaluations: a teacher and its students, side by side.
 
     python benchmarks/few_steps.py where                                          # which of few steps does the harm
+    python benchmarks/few_steps.py lesson --teachers qm9 runs/eight               # what a student is taught, at best
     python benchmarks/few_steps.py train --data qm9.safetensors --minutes 20     # three students at equal compute
     python benchmarks/few_steps.py quality --data qm9.safetensors [--systems teacher distill] [--n 1000]
     python benchmarks/few_steps.py speed                                          # to an SDF, whole process
@@ -18,17 +19,28 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import numpy as np
+import torch
 from common import RESULTS, report, surroundings
 from qm9 import cell, timed
 from variety import covered, scaffolds, some, variety
 
 import molflow
+from molflow.batch import Batch
+from molflow.checkpoint import read_card
+from molflow.data.loader import BatchPlan
+from molflow.device import fast_matmul
+from molflow.experiment import make_objective
+from molflow.flow import Flow
 from molflow.metrics.rate import Rate
+from molflow.rng import Rng
+from molflow.solvers.integrate import integrate
 from molflow.solvers.schedule import grid, rest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,18 +48,22 @@ WORK = ROOT / "runs" / "few_steps"
 EVALUATIONS = (1, 2, 3, 4, 6, 8, 10, 20)
 SYSTEMS = {  # name -> a model
     "teacher": "qm9",
+    "teacher, confident": "qm9",
     "reflow": str(WORK / "reflow"),
     "shortcut": str(WORK / "shortcut"),
+    "shortcut, from nothing": str(WORK / "shortcut_from_nothing"),
     "distill": str(WORK / "distill"),
     "distill, by chance": str(WORK / "distill_by_chance"),
     "qm9-fast": "qm9-fast",
 }
+WAYS = {"teacher, confident": {"solver": "confident", "haste": 3.0}}  # instead of the model's own way of sampling
 SHARES = ("edm atom", "edm molecule", "edm valid unique", "strict valid", "strict valid unique", "strict novel")
 KINDS = ("bond", "angle", "torsion")
 PAIRS_EACH_MINUTE = 700  # of one core, 20 evaluations each: about a third of reflow's time
 PROTOCOL = (
-    "samples in each model's own way; % of all samples, novel: of the valid unique; distances to training molecules in "
-    "units of the floor; scaffolds: % of held-out molecules with rings whose ring system is in the sample"
+    "samples in each model's own way, unless the system says otherwise; % of all samples, novel: of the valid unique; "
+    "distances to training molecules in units of the floor; scaffolds: % of held-out molecules with rings whose ring "
+    "system is in the sample"
 )
 
 
@@ -56,6 +72,11 @@ def main() -> None:
     parts = parser.add_subparsers(dest="part", required=True)
     where_part = parts.add_parser("where", help="coarse steps, then fine ones, and the other way round")
     where_part.add_argument("--n", type=int, default=300)
+    lesson_part = parts.add_parser("lesson", help="what the ends are worth that a student of four steps is taught")
+    lesson_part.add_argument("--student", default="qm9-fast")
+    lesson_part.add_argument("--teachers", nargs="+", default=["qm9"])
+    lesson_part.add_argument("--fine", type=int, nargs="+", default=[10, 20])
+    lesson_part.add_argument("--n", type=int, default=500)
     train_part = parts.add_parser("train", help="the students, at equal compute")
     train_part.add_argument("--data", required=True, help="the teacher's training data")
     train_part.add_argument("--minutes", type=float, default=20.0, help="of the clock, for each")
@@ -73,7 +94,8 @@ def main() -> None:
     speed_part.add_argument("--evaluations", type=int, nargs="+", default=(2, 4, 8))
     parts.add_parser("tables", help="print what was measured")
     args = vars(parser.parse_args())
-    {"where": where, "train": train, "quality": quality, "speed": speed, "tables": tables}[args.pop("part")](**args)
+    chosen = {"where": where, "lesson": lesson, "train": train, "quality": quality, "speed": speed, "tables": tables}
+    chosen[args.pop("part")](**args)
 
 
 def where(n: int, steps: int = 4, fine: int = 20, seed: int = 31) -> None:
@@ -95,6 +117,32 @@ def where(n: int, steps: int = 4, fine: int = 20, seed: int = 31) -> None:
     report("few_steps_where", rows, protocol=f"model qm9, quadratic grids of {steps} and {fine}", n=n, seed=seed)
 
 
+def lesson(student: str, teachers: list[str], fine: list[int], n: int, steps: int = 4, seed: int = 41) -> None:
+    """The student walks some of its steps, and each teacher goes on from there: what it would teach there."""
+    model, rows = molflow.load(student, "cpu"), []
+    config = replace(read_card(student).config, objective={"name": "distill", "temperature": 1.0, "haste": 6.0})
+    sizes = model.sizes.at(seed, np.arange(n))
+    plan = list(BatchPlan(sizes, 20_000, shuffle=False).epoch(0))
+    for teacher in teachers:
+        objective: Any = make_objective(config, model, molflow.load(teacher, "cpu"))
+        for objective.fine in fine:
+            for k in range(1, steps):
+                times, made = grid(model.defaults.grid, steps)[: k + 1], []
+                for places in plan:
+                    rng = Rng(seed, torch.from_numpy(places))
+                    x = model.prior(Batch.of_sizes(torch.as_tensor(sizes[places])), rng)
+                    flow = Flow(model.network.eval(), model.path, model.prior, haste=model.defaults.haste)
+                    with fast_matmul():
+                        x = integrate(flow, x, times, model.defaults.method(), rng)
+                        made.append(model.vocabulary.decode(objective.teach(x, times[-1], flow.hint, rng)))
+                scores = molflow.score(Batch.cat(made), protocols=["edm", "strict"], tier="protocols", rows=False)
+                row = {"teacher": teacher, "fine": objective.fine, "after": k, "t": round(times[-1], 3)}
+                shares = {"edm molecule": scores["edm"].molecule_stable, "strict valid": scores["strict"].valid}
+                rows.append(row | {name: round(100 * rate.value, 1) for name, rate in shares.items()})
+    protocol = f"{student} takes some of {steps} steps, a teacher goes on to the end as it teaches; % of all"
+    report("few_steps_lesson", rows, protocol=protocol, n=n, seed=seed)
+
+
 def run(*words: object) -> None:
     print("molflow", *words, flush=True)
     subprocess.run([sys.executable, "-m", "molflow", *map(str, words)], check=True, cwd=ROOT)
@@ -110,8 +158,14 @@ def train_distill_by_chance(data: str, minutes: float, out: Path) -> None:
     train_distill(data, minutes, out, "objective.temperature=1", "objective.haste=6")
 
 
-def train_shortcut(data: str, minutes: float, out: Path) -> None:
-    run("train", "configs/shortcut.yaml", f"data.path={data}", f"train.minutes={minutes}", "--out", out)
+def train_shortcut(data: str, minutes: float, out: Path, *changes: str) -> None:
+    how = [f"data.path={data}", f"train.minutes={minutes}", *changes]
+    run("train", "configs/shortcut.yaml", *how, "--out", out)
+
+
+def train_shortcut_from_nothing(data: str, minutes: float, out: Path) -> None:
+    """Flow and leaps together, at the rate of a network that knows nothing yet."""
+    train_shortcut(data, minutes, out, "train.init=null", "train.lr=6.0e-3", "train.ema=0.999")
 
 
 def train_reflow(data: str, minutes: float, out: Path) -> None:
@@ -128,6 +182,7 @@ def train_reflow(data: str, minutes: float, out: Path) -> None:
 STUDENTS = {
     "reflow": train_reflow,
     "shortcut": train_shortcut,
+    "shortcut, from nothing": train_shortcut_from_nothing,
     "distill": train_distill,
     "distill, by chance": train_distill_by_chance,
 }
@@ -169,7 +224,8 @@ def quality(
                 done = [one for one in cells if (one["system"], one["evaluations"], one["seed"]) == (name, count, seed)]
                 if done and done[0]["n"] >= n:
                     continue
-                found = cell(SYSTEMS[name], "cpu", data, n, seed, count, workers, fine=True, more=more)
+                way = WAYS.get(name, {})
+                found = cell(SYSTEMS[name], "cpu", data, n, seed, count, workers, fine=True, more=more, way=way)
                 cells = [one for one in cells if one not in done] + [{"system": name, "n": n, **found}]
                 record = {"name": "few_steps", "protocol": PROTOCOL, "cells": cells, **surroundings()}
                 path.write_text(json.dumps(record, indent=1) + "\n")

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +104,13 @@ def cell(
     workers: int | None,
     fine: bool,
     more: Callable[[list], dict[str, Any]] | None = None,
+    way: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """n molecules of a seed at so many evaluations, scored; ``fine``: geometry and energies too."""
-    how = jobs.loaded(model, device).defaults.spending(count)
+    """n molecules of a seed at so many evaluations, scored; ``fine``: geometry and energies too.
+
+    Sampled as the model does by itself, but for what ``way`` says.
+    """
+    how = jobs.loaded(model, device).defaults.updated(**(way or {})).spending(count)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "molecules.sdf"
         jobs.run(jobs.SampleJob(model, n, seed, how, None, device), out, workers, progress=sys.stderr.isatty())
