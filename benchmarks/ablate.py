@@ -170,7 +170,8 @@ def shown(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         for evaluations in (key for key in row if key.isdecimal()):
             for name, (count, of, *_) in row[evaluations].items():
                 line[f"{name} @{evaluations}"] = round(100 * count / of, 1)
-        lines.append(line | {key: row["variety"][key] for key in ("rings", "aromatic", "N") if "variety" in row})
+        seen = row.get("variety", {})
+        lines.append(line | {key: seen[key] for key in ("rings", "aromatic", "N", "heavy sd") if key in seen})
     return lines
 
 

@@ -247,7 +247,8 @@ def rows_of(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
             row = {"system": name, "evaluations": count, "n": sum(one["n"] for one in same)}
             row |= {share: round(100 * rate.value, 1) for share, rate in rates.items() if rate.of}
             row |= {f"{kind} / floor": round(mean(f"{kind} distance") / mean(f"{kind} floor"), 1) for kind in KINDS}
-            row |= {key: round(mean(key), 2) for key in ("rings", "aromatic", "C", "N", "O", "scaffolds")}
+            keys = ("rings", "aromatic", "C", "N", "O", "heavy sd", "scaffolds")
+            row |= {key: round(mean(key), 2) for key in keys if all(key in one for one in same)}
             rows.append(row | {"ci95": {share: rate.ci95 for share, rate in rates.items() if rate.of}})
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,14 +14,19 @@ from molflow.data.store import Store
 
 
 def variety(mols: Iterable) -> dict[str, float]:
-    """Of those that RDKit reads: rings a molecule, % with an aromatic one, % of the heavy atoms that are C, N, O."""
+    """Of those that RDKit reads: rings a molecule, % with an aromatic one, % of the heavy atoms that are C, N, O.
+
+    And the mean and spread of the number of heavy atoms, which a set such as QM9 holds narrow.
+    """
     read = readable(mols)
     rings = sum(mol.GetRingInfo().NumRings() for mol in read)
     aromatic = sum(any(atom.GetIsAromatic() for atom in mol.GetAtoms()) for mol in read)
     count = max(1, len(read))
     heavy = Counter(atom.GetSymbol() for mol in read for atom in mol.GetAtoms() if atom.GetAtomicNum() > 1)
     shares = {symbol: round(100 * heavy[symbol] / max(1, heavy.total()), 1) for symbol in "CNO"}
-    return {"rings": round(rings / count, 2), "aromatic": round(100 * aromatic / count, 1), **shares}
+    sizes = [mol.GetNumHeavyAtoms() for mol in read] or [0]
+    spread = {"heavy": round(statistics.fmean(sizes), 2), "heavy sd": round(statistics.pstdev(sizes), 2)}
+    return {"rings": round(rings / count, 2), "aromatic": round(100 * aromatic / count, 1), **shares, **spread}
 
 
 def readable(mols: Iterable) -> list:
