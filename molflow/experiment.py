@@ -16,6 +16,7 @@ from molflow.chem.vocabulary import Vocabulary
 from molflow.config import Component, Config
 from molflow.couplings import COUPLINGS
 from molflow.couplings.coupling import Chain, Coupling
+from molflow.data.formulas import Formulas
 from molflow.data.sizes import Sizes
 from molflow.data.store import Store
 from molflow.generate import Model
@@ -41,6 +42,7 @@ class Facts:
     checksum: str = ""
     law: tuple[float, float] | None = None  # (a, b) of that deviation in molecules of N atoms, a N^b
     shares: Mapping[str, Sequence[float]] = field(default_factory=dict)  # of each label's classes
+    formulas: Formulas = field(default_factory=Formulas)
 
     @classmethod
     def of(cls, store: Store, config: Config) -> Facts:
@@ -60,7 +62,8 @@ class Facts:
             bonds = store.bond_orders if "bond" in fields else ()
             vocabulary = Vocabulary.of(store.kinds(), bonds, separate_charge="charge" in fields)
         sizes, law, shares = Sizes.of_store(store), store.scale_law(), class_shares(vocabulary, store)
-        return cls(vocabulary, sizes, store.scale(), store.dim, store.checksum, law, shares)
+        formulas = Formulas.of_store(store) if "atom" in fields else Formulas()
+        return cls(vocabulary, sizes, store.scale(), store.dim, store.checksum, law, shares, formulas)
 
     def to_dict(self) -> dict[str, Any]:
         labels = {name: list(getattr(self.vocabulary, name)) for name in ("atoms", "charges", "bonds")}
@@ -68,6 +71,7 @@ class Facts:
         learnt = {
             "law": self.law and list(self.law),
             "shares": {name: list(part) for name, part in self.shares.items()},
+            "formulas": dict(self.formulas.weights),
         }
         return {
             "vocabulary": labels,
@@ -82,9 +86,10 @@ class Facts:
     def from_dict(cls, values: Mapping[str, Any]) -> Facts:
         labels = {name: tuple(entries) for name, entries in values["vocabulary"].items()}
         sizes = Sizes({int(n): w for n, w in values["sizes"].items()})
-        law = tuple(values["law"]) if "law" in values else None  # older models lack it, and the shares
-        shares = values.get("shares", {})
-        return cls(Vocabulary(**labels), sizes, values["scale"], values["dim"], values.get("checksum", ""), law, shares)
+        law = tuple(values["law"]) if "law" in values else None  # older models lack it, shares and formulas
+        shares, formulas = values.get("shares", {}), Formulas(values.get("formulas", {}))
+        checksum = values.get("checksum", "")
+        return cls(Vocabulary(**labels), sizes, values["scale"], values["dim"], checksum, law, shares, formulas)
 
 
 def noise_of(config: Config) -> dict[str, Any]:
@@ -164,6 +169,7 @@ def make_model(config: Config, facts: Facts) -> Model:
         facts.sizes,
         dim=facts.dim,
         defaults=config.sample,
+        formulas=facts.formulas,
     )
 
 

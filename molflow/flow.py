@@ -19,7 +19,8 @@ class Flow:
 
     One object a run: it hands each prediction to the next evaluation (self-conditioning, Chen et al. 2023) and counts
     the evaluations. A ``temperature`` below 1 sharpens the predicted laws of labels, p^(1/T); a ``haste`` above 1 lets
-    labels jump more often than their path does, so that they are settled while coordinates still move.
+    labels jump more often than their path does, so that they are settled while coordinates still move. ``steer`` has
+    the last word on each predicted endpoint: (endpoint, x, t) -> endpoint.
     """
 
     def __init__(
@@ -29,9 +30,10 @@ class Flow:
         prior: Product | None = None,
         temperature: float = 1.0,
         haste: float = 1.0,
+        steer: Callable[[dict[str, Tensor], Batch, float], dict[str, Tensor]] | None = None,
     ):
         self.network, self.path, self.prior = network, path, prior
-        self.temperature, self.haste = temperature, haste
+        self.temperature, self.haste, self.steer = temperature, haste, steer
         self.hint: dict[str, Tensor] | None = None
         self.evaluations = 0
 
@@ -43,7 +45,8 @@ class Flow:
         """
         times = torch.full((len(x),), t, device=x.device)
         leap = {} if until is None else {"span": torch.full_like(times, until - t)}
-        self.hint = end = self.path.endpoint(self.network(x, times, hint=self.hint, **leap), x, t)
+        end = self.path.endpoint(self.network(x, times, hint=self.hint, **leap), x, t)
+        self.hint = end = self.steer(end, x, t) if self.steer else end
         self.evaluations += 1
         if self.temperature == 1:
             return end

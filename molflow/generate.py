@@ -14,6 +14,8 @@ from torch import Tensor
 from molflow.batch import Batch
 from molflow.build import UserError, build, unknown
 from molflow.chem.vocabulary import Vocabulary
+from molflow.composition import Composition, grouped
+from molflow.data.formulas import Formulas
 from molflow.data.loader import BatchPlan
 from molflow.data.sizes import Sizes
 from molflow.device import fast_matmul, is_out_of_memory
@@ -37,6 +39,7 @@ class Sampling:
     solver: str | dict[str, Any] = "euler"  # a name, or {name: ..., keyword: ...}
     temperature: float = 1.0  # of the labels' predicted laws
     haste: float = 1.0  # how often labels jump, for each time that their path has them jump
+    composition: float = 0.0  # how strongly atoms are turned towards formulas of the training set; 0: not at all
 
     def __post_init__(self):
         if self.steps < 1:
@@ -46,6 +49,8 @@ class Sampling:
         for name in ("temperature", "haste"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise UserError(f"{name} must be above 0, not {getattr(self, name)}")
+        if not 0 <= self.composition < float("inf"):
+            raise UserError(f"composition must be 0 or more, not {self.composition}")
         self.method()
 
     def method(self) -> Solver:
@@ -85,9 +90,11 @@ class Model:
         dim: int = 3,
         defaults: Sampling | None = None,
         grids: Mapping[int, Sequence[float]] | None = None,
+        formulas: Formulas | None = None,
     ):
         self.network, self.path, self.prior = network, path, prior
         self.vocabulary, self.sizes, self.dim = vocabulary, sizes, dim
+        self.formulas = formulas or Formulas()
         self.defaults = defaults or Sampling()
         self.grids: dict[int, Sequence[float]] = dict(grids or {})  # learned, by their number of steps
         self.evaluations = 0  # of the network, for the latest molecules
@@ -111,6 +118,7 @@ class Model:
         solver: str | dict[str, Any] | None = None,
         temperature: float | None = None,
         haste: float | None = None,
+        composition: float | None = None,
         atoms: str | int | Sequence[int] | None = None,
         progress: bool = False,
     ) -> Batch:
@@ -124,7 +132,9 @@ class Model:
         """
         if n < 1:
             raise UserError(f"the number of molecules must be at least 1, not {n}")
-        how = self.defaults.updated(steps=steps, grid=grid, solver=solver, temperature=temperature, haste=haste)
+        how = self.defaults.updated(
+            steps=steps, grid=grid, solver=solver, temperature=temperature, haste=haste, composition=composition
+        )
         return self.sample_ids(np.arange(n), seed, how, atoms, progress)
 
     def trajectory(
@@ -198,6 +208,19 @@ class Model:
                 f"solver {how.solver} leaps, and this model's network knows no spans: train one with network.span=true "
                 "objective=shortcut, or take a solver that follows the flow, such as euler or multistep"
             )
+        if how.composition and not self.formulas.weights:
+            raise UserError(
+                f"composition {how.composition:g} turns atoms towards formulas of the training set, and this model "
+                "keeps none: it was trained on points, on too many formulas, or by an earlier version; give it 0"
+            )
+
+    def steering(self, how: Sampling, seed: int, ids: np.ndarray, sizes: np.ndarray) -> Composition | None:
+        """What turns these molecules' atoms towards their formulas, where that is asked."""
+        if not how.composition:
+            return None
+        elements, groups = grouped(self.vocabulary)
+        counts = self.formulas.at(seed, ids, sizes, elements)
+        return Composition(torch.as_tensor(counts, device=self.device), groups.to(self.device), how.composition)
 
     def batch_pairs(self) -> int:
         """Pairs of atoms computed at once: what stays in a CPU's cache, or a share of a GPU's memory."""
@@ -232,7 +255,8 @@ class Model:
     def _integrate(self, ids: np.ndarray, sizes: np.ndarray, seed: int, how: Sampling, watch) -> Batch:
         like = Batch.of_sizes(torch.as_tensor(sizes), self.dim, self.device)
         rng = Rng(seed, torch.as_tensor(ids, device=self.device))
-        flow = Flow(self.network.eval(), self.path, self.prior, how.temperature, how.haste)
+        steer = self.steering(how, seed, ids, sizes)
+        flow = Flow(self.network.eval(), self.path, self.prior, how.temperature, how.haste, steer)
 
         seen = None if watch is None else lambda t, x: watch(t, self.vocabulary.decode(x))
         with fast_matmul():

@@ -70,7 +70,7 @@ def describe(card: Card, weights: Path) -> Lines:
     how = config.sample
     labels = (
         f", labels at temperature {how.temperature:g} and haste {how.haste:g}" if "atom" in config.data.fields else ""
-    )
+    ) + (f", composition {how.composition:g}" if how.composition else "")
     yield "sampling", f"{how.steps} steps of {_spell(how.solver)}, {how.grid} grid{labels}"
     if card.grids:
         yield "learned", f"grids of {', '.join(map(str, sorted(card.grids)))} steps"

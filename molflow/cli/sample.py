@@ -29,6 +29,7 @@ def sample(
     solver: str | None = None,
     temperature: float | None = None,
     haste: float | None = None,
+    composition: float | None = None,
     device: str = "auto",
     workers: int | None = None,
     trajectory: str | None = None,
@@ -53,6 +54,8 @@ def sample(
         solver: the method of a step: <solvers>; with keywords as '{name: churn, amount: 0.1}' (default: the model's)
         temperature: below 1 takes likelier atoms and bonds, at some cost in variety (default: the model's)
         haste: above 1 settles atoms and bonds before coordinates, which few steps need (default: the model's)
+        composition: how strongly elements are held to the formulas of the training set, such as 4; 0 leaves them alone
+            (default: the model's)
         device: auto, cpu, cuda or mps
         workers: processes on a CPU (default: one a processor)
         trajectory: also write the way of the first molecules from noise, as a multi-frame .xyz
@@ -87,7 +90,7 @@ def sample(
             if paths < 1:
                 raise UserError(f"--paths must be at least 1, not {paths}")
         loaded = jobs.loaded(model, str(chosen))
-        how = asked(loaded, steps, evaluations, grid, solver, temperature, haste)
+        how = asked(loaded, steps, evaluations, grid, solver, temperature, haste, composition)
         job = jobs.SampleJob(model, n, seed, how, atoms, str(chosen), suffix)
         loaded.sizes.asked(atoms)
         for name in (out, trajectory):
@@ -125,12 +128,18 @@ def asked(
     solver: str | None,
     temperature: float | None,
     haste: float | None,
+    composition: float | None,
 ) -> Sampling:
     """The model's own way of sampling with what the command line changes, once it is known to suit the model."""
     from molflow.build import UserError
 
     how = model.defaults.updated(
-        steps=steps, grid=grid, solver=solver and component(solver), temperature=temperature, haste=haste
+        steps=steps,
+        grid=grid,
+        solver=solver and component(solver),
+        temperature=temperature,
+        haste=haste,
+        composition=composition,
     )
     if evaluations is not None:
         if steps is not None:

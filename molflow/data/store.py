@@ -132,6 +132,21 @@ class Store:
             counts += np.bincount(keys, minlength=len(counts))
         return {(key // 256, key % 256 - 128): int(counts[key]) for key in np.flatnonzero(counts).tolist()}
 
+    def element_counts(self, index: np.ndarray) -> tuple[list[int], np.ndarray]:
+        """The elements that occur, and how many atoms of each these molecules have, [M, E]."""
+        if "numbers" not in self._arrays:
+            return [], np.zeros((0, 0), np.int64)
+        elements = self.elements
+        place = np.zeros(max(elements, default=0) + 1, np.int64)
+        place[elements] = np.arange(len(elements))
+        counts = np.zeros((len(index), len(elements)), np.int64)
+        for low in range(0, len(index), _CHUNK // 64):
+            part = index[low : low + _CHUNK // 64]
+            numbers = self._arrays["numbers"][_spans(self._offsets[part], self.sizes[part])]
+            owner = np.repeat(np.arange(low, low + len(part)), self.sizes[part])
+            np.add.at(counts, (owner, place[numbers]), 1)
+        return elements, counts
+
     def kinds(self) -> list[tuple[int, int]]:
         """(atomic number, formal charge) pairs that occur."""
         return list(self.kind_counts)

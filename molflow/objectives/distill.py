@@ -10,6 +10,7 @@ from torch import Tensor
 
 from molflow.batch import Batch
 from molflow.build import UserError
+from molflow.composition import Composition, grouped
 from molflow.couplings.coupling import Coupling
 from molflow.flow import Flow
 from molflow.generate import Model, Sampling
@@ -30,7 +31,7 @@ class Distill(Objective):
     x_k is the state after k of n steps of the student, taken as it samples; from there the teacher goes to the end in
     fine steps and almost without chance (``temperature``, ``haste``), so that what the student shall say is a function
     of what it sees: a molecule, not the mean of several. ``fine`` counts the teacher's steps over the whole way.
-    Molecules of the data lend nothing but their sizes.
+    Molecules of the data lend their sizes, and their formulas where the student samples with a ``composition``.
     """
 
     def __init__(
@@ -58,29 +59,35 @@ class Distill(Objective):
             raise UserError(f"objective distill: a student has no learned grid yet; sample.grid is {', '.join(GRIDS)}")
         self.teacher, self.sampling = teacher, sample
         self.steps, self.fine, self.temperature, self.haste = list(steps), fine, temperature, haste
+        self.groups = grouped(teacher.vocabulary)[1] if sample.composition else None
 
     def each(self, network, x1: Batch, rng: Rng) -> tuple[Tensor, dict[str, Tensor]]:
-        x0, _ = self.pair(x1, rng)
-        x, t, hint = self.stand(network, x0, rng)
-        end = self.teach(x, t, hint, rng)
+        x0, x1 = self.pair(x1, rng)
+        steer = None if self.groups is None else Composition.of(x1, self.groups, self.sampling.composition)
+        x, t, hint = self.stand(network, x0, rng, steer)
+        end = self.teach(x, t, hint, rng, steer)
         times = x.pos.new_full((len(x),), t)
         return times, self.path.loss(network(x, times, hint=hint), x, end, times)
 
-    def stand(self, network, x0: Batch, rng: Rng) -> tuple[Batch, float, Mapping[str, Tensor] | None]:
+    def stand(
+        self, network, x0: Batch, rng: Rng, steer: Composition | None = None
+    ) -> tuple[Batch, float, Mapping[str, Tensor] | None]:
         """Where the student is after some of its steps, when that is, and what it last predicted."""
         n = self.steps[int(rng.scalar() * len(self.steps))]
         first = 1 if n > 2 else 0  # the first of many steps tells no more than the rough shape
         k = first + int(rng.scalar() * (n - first))
         times = grid(self.sampling.grid, n)[: k + 1]
-        flow = Flow(network, self.path, self.prior, self.sampling.temperature, self.sampling.haste)
+        flow = Flow(network, self.path, self.prior, self.sampling.temperature, self.sampling.haste, steer)
         return integrate(flow, x0, times, self.sampling.method(), rng), times[-1], flow.hint
 
     @torch.no_grad()
-    def teach(self, x: Batch, t: float, hint: Mapping[str, Tensor] | None, rng: Rng) -> Batch:
+    def teach(
+        self, x: Batch, t: float, hint: Mapping[str, Tensor] | None, rng: Rng, steer: Composition | None = None
+    ) -> Batch:
         """The teacher's end of the way from here, by its own method, in steps that shorten towards it."""
         if self.teacher.device != x.device:
             self.teacher.to(x.device)
         n = max(LEAST, math.ceil(self.fine * math.sqrt(1 - t)))
-        flow = Flow(self.teacher.network.eval(), self.path, self.prior, self.temperature, self.haste)
+        flow = Flow(self.teacher.network.eval(), self.path, self.prior, self.temperature, self.haste, steer)
         flow.hint = None if hint is None else dict(hint)
         return integrate(flow, x, rest("quadratic", n, t), self.teacher.defaults.method(), rng)

@@ -13,7 +13,20 @@ from molflow.metrics.report import Report
 from molflow.viewer.document import text
 
 # of a note or report beside the file
-_TOLD = ["model", "weights", "seed", "steps", "solver", "grid", "temperature", "haste", "atoms", "device", "date"]
+_TOLD = [
+    "model",
+    "weights",
+    "seed",
+    "steps",
+    "solver",
+    "grid",
+    "temperature",
+    "haste",
+    "composition",
+    "atoms",
+    "device",
+    "date",
+]
 
 
 def of_report(given: Any, report: Report, reference: Any, limit: int) -> str:

@@ -1,0 +1,102 @@
+"""How many atoms of each element the molecules to be generated have: as the training set's."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from molflow.build import UserError
+from molflow.chem.elements import NUMBER, SYMBOL
+from molflow.rng import Rng, seed_of
+
+if TYPE_CHECKING:
+    from molflow.data.store import Store
+
+_STREAM = 0xF0271  # keeps the draw of formulas apart from that of sizes and from the noise
+MOST = 5000  # formulas that a model keeps; a set that has more keeps none
+UNKNOWN = -1  # counts of a molecule whose size no formula has
+
+
+@dataclass(frozen=True)
+class Formulas:
+    """A distribution of formulas, {formula: weight}, stored with a model. Charges are no part of them.
+
+    >>> Formulas({"CH4": 1, "H2O": 3, "NH3O": 1}).at(0, ids=[0, 1], sizes=[3, 9], elements=[1, 8]).tolist()
+    [[2, 1], [-1, -1]]
+    """
+
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of_store(cls, store: Store, split: str = "train") -> Formulas:
+        """The histogram of a split's formulas; of none where they are too many to keep, or elements are not known."""
+        elements, counts = store.element_counts(store.indices(split))
+        if not len(counts):
+            return cls()
+        kinds, weights = np.unique(counts, axis=0, return_counts=True)
+        if len(kinds) > MOST:
+            return cls()
+        named = zip((spell(dict(zip(elements, kind.tolist()))) for kind in kinds), weights.tolist())
+        return cls(dict(sorted(named, key=lambda item: (-item[1], item[0]))))
+
+    def at(self, seed: int, ids: Sequence[int] | np.ndarray, sizes: np.ndarray, elements: Sequence[int]) -> np.ndarray:
+        """For the molecules with these numbers the counts of each element, [n, E]: the same in whatever shards.
+
+        Of the formulas with as many atoms as the molecule has; ``UNKNOWN`` where there is none.
+        """
+        import torch
+
+        u = Rng(seed_of(seed, _STREAM), torch.as_tensor(np.asarray(ids, np.int64))).uniform().numpy()
+        found = np.full((len(u), len(elements)), UNKNOWN, np.int64)
+        for k, (size, chance) in enumerate(zip(np.asarray(sizes).tolist(), u.tolist())):
+            if size in self._by_size:
+                counts, edges = self._by_size[size]
+                row = counts[min(int(np.searchsorted(edges, chance, side="right")), len(counts) - 1)]
+                found[k] = [row[element] for element in elements]
+        return found
+
+    @cached_property
+    def _by_size(self) -> dict[int, tuple[list[Counter[int]], np.ndarray]]:
+        """For each number of atoms the formulas that have it, and the upper edges of their shares."""
+        parts: dict[int, list[tuple[Counter[int], float]]] = {}
+        for text, weight in self.weights.items():
+            counts = parse(text)
+            parts.setdefault(counts.total(), []).append((counts, weight))
+        found = {}
+        for size, rows in parts.items():
+            weights = np.array([weight for _, weight in rows])
+            found[size] = [counts for counts, _ in rows], np.cumsum(weights) / weights.sum()
+        return found
+
+
+def spell(counts: Mapping[int, int]) -> str:
+    """Carbon first, then hydrogen, then by symbol.
+
+    >>> spell({1: 6, 8: 1, 6: 2})
+    'C2H6O'
+    """
+    named = {SYMBOL[number]: count for number, count in counts.items() if count}
+    first = [symbol for symbol in ("C", "H") if symbol in named]
+    order = [*first, *sorted(set(named) - set(first))]
+    return "".join(symbol + (str(named[symbol]) if named[symbol] > 1 else "") for symbol in order)
+
+
+def parse(text: str) -> Counter[int]:
+    """{atomic number: atoms}.
+
+    >>> parse("C2H6O")[1]
+    6
+    """
+    pieces = re.findall(r"([A-Z][a-z]?)(\d*)", text)
+    if not text or "".join(map("".join, pieces)) != text or any(symbol not in NUMBER for symbol, _ in pieces):
+        raise UserError(f"{text!r} is no formula; write elements and their numbers, such as C2H6O")
+    counts: Counter[int] = Counter()
+    for symbol, number in pieces:
+        counts[NUMBER[symbol]] += int(number or 1)
+    return counts
