@@ -112,7 +112,7 @@ def main() -> None:
             print(f"{way}: edm molecules {edm.molecule_stable}, strict valid {strict.valid}", flush=True)
     protocol = (
         f"model {args.model}, percent of all samples (novel: of the unique); T and haste are the labels', composition "
-        "the elements'; a two-stage solver takes half the steps, and heun's last, a plain Euler step, saves an evaluation"
+        "the elements'; a two-stage solver takes half the steps, and heun's last, plain Euler, saves an evaluation"
     )
     name = args.name or f"evaluations_{Path(args.model).name}"
     report(name, rows, protocol=protocol, n=args.n, seed=args.seed, intervals=intervals, grids=model.grids)

@@ -48,15 +48,16 @@ WORK = ROOT / "runs" / "few_steps"
 EVALUATIONS = (1, 2, 3, 4, 6, 8, 10, 20)
 SYSTEMS = {  # name -> a model
     "teacher": "qm9",
-    "teacher, confident": "qm9",
+    "teacher, plain": "qm9",
     "reflow": str(WORK / "reflow"),
     "shortcut": str(WORK / "shortcut"),
     "shortcut, from nothing": str(WORK / "shortcut_from_nothing"),
     "distill": str(WORK / "distill"),
     "distill, by chance": str(WORK / "distill_by_chance"),
+    "first student": str(ROOT / "runs" / "eight"),  # an hour of configs/distill.yaml
     "qm9-fast": "qm9-fast",
 }
-WAYS = {"teacher, confident": {"solver": "confident", "haste": 3.0}}  # instead of the model's own way of sampling
+WAYS = {name: {"composition": 0.0} for name in ("teacher, plain", "first student")}  # instead of the model's own way
 SHARES = ("edm atom", "edm molecule", "edm valid unique", "strict valid", "strict valid unique", "strict novel")
 KINDS = ("bond", "angle", "torsion")
 PAIRS_EACH_MINUTE = 700  # of one core, 20 evaluations each: about a third of reflow's time
