@@ -142,5 +142,3 @@ def test_a_model_without_formulas_says_so():
     assert len(model.sample(2, steps=2, composition=0)) == 2
     with pytest.raises(UserError, match="this model keeps none"):
         model.sample(2, steps=2, composition=4)
-    with pytest.raises(UserError, match="composition must be 0 or more, not -1"):
-        model.sample(2, steps=2, composition=-1)

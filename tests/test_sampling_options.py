@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from molflow.cli import main
@@ -42,7 +44,22 @@ def test_a_solver_takes_keywords(tmp_path, capsys):
         ("{name: churn, amount: 7}", "amount must be between 0 and 1"),
         ("{name: churn, amuont: 0.1}", "unknown key of solver 'churn' 'amuont'"),
         ("{name: churn", "cannot be read"),
+        ("{name: confident, chance: -1}", "chance must be 0 or more, not -1"),
+        ("{name: corrector, amount: 0}", "amount must be above 0, not 0"),
         ("ancestral", "path.pos linear is none"),
     ):
         assert main(["sample", "small", *options, "--overwrite", "--solver", solver]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_composition_changes_the_molecules_and_is_noted(tmp_path, capsys):
+    files = []
+    for strength in ("0", "4"):
+        out = tmp_path / f"{strength}.sdf"
+        options = ["--n", "4", "--steps", "3", "--out", str(out), "--workers", "0", "--device", "cpu"]
+        assert main(["sample", "small", *options, "--composition", strength]) == 0
+        assert json.loads((tmp_path / f"{strength}.sdf.json").read_text())["composition"] == float(strength)
+        files.append(out.read_text())
+    assert files[0] != files[1]
+    assert main(["sample", "small", *options, "--overwrite", "--composition", "much"]) == 2
+    assert "--composition: expected float, not 'much'" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from torch.nn.functional import one_hot
 from molflow.batch import Batch
 from molflow.build import UserError
 from molflow.checkpoint import load, read_card, save, taught_by
+from molflow.chem.vocabulary import Vocabulary
 from molflow.cli import main
 from molflow.config import Config, parse_config, read_config
 from molflow.couplings.independent import Independent
@@ -65,10 +66,10 @@ class Says(nn.Module):
         return self.pred
 
 
-def objective(teacher, sample=Sampling(), how=Sampling(), **keywords):  # noqa: B008, both are frozen
+def objective(teacher, sample=Sampling(), how=Sampling(), vocabulary=None, **keywords):  # noqa: B008, both are frozen
     prior = Product([Gaussian("pos", 3, 1.4), Uniform("atom", 4), Uniform("bond", 3)])
     path = Joint({"pos": Linear(), "atom": Jump(4), "bond": Jump(3)})
-    model = SimpleNamespace(network=teacher, device=torch.device("cpu"), defaults=how)
+    model = SimpleNamespace(network=teacher, device=torch.device("cpu"), defaults=how, vocabulary=vocabulary)
     return Distill(prior, Independent(), path, Beta(), WEIGHTS, sample, model, **keywords)  # type: ignore[arg-type]
 
 
@@ -103,6 +104,24 @@ def test_it_is_taught_at_the_times_of_its_grids(steps, times):
     teaches = objective(Says(molecules(1)), steps=steps)
     found = {teaches.each(Says(molecules(1)), molecules(), Rng.of(seed, 4))[0][0].item() for seed in range(40)}
     assert found == times
+
+
+def test_formulas_are_lent_where_the_student_keeps_a_composition():
+    """Who predicts kinds by even chances is shown, as its hint, chances that add up to the formulas of the data."""
+
+    class Unsure(Says):
+        def forward(self, x, t, *, hint=None):
+            return super().forward(x, t, hint=hint) | {"atom": torch.zeros(*x.mask.shape, 4)}
+
+    x1, teacher = molecules(3), Says(molecules(1))
+    how, vocabulary = Sampling(composition=9.0), Vocabulary(("H", "C", "N", "N+"))
+    student = Unsure(molecules(2))
+    objective(teacher, how, vocabulary=vocabulary, steps=[4]).each(student, x1, Rng.of(1, 4))
+    told = student.hints[-1]["atom"] * x1.mask.unsqueeze(-1)
+    kinds = one_hot(x1.atom, 4) * x1.mask.unsqueeze(-1)
+    for element in ([0], [1], [2, 3]):  # H, C, and both N
+        expected, lent = (value[..., element].sum((1, 2)).float() for value in (told, kinds))
+        torch.testing.assert_close(expected, lent, atol=0.1, rtol=0)
 
 
 def test_the_teacher_goes_on_by_its_own_method():
