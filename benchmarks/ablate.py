@@ -40,7 +40,6 @@ ARMS: dict[str, list[str]] = {  # the base is what every other arm changes furth
     "adamw": ["train.optimizer=adamw"],
     "adamw, lr 12e-3": ["train.optimizer=adamw", "train.lr=12e-3"],
     "triangles": ["network.triangles=16"],
-    "counts of atoms": ["network.counts=true"],
     "lr 3e-3": ["train.lr=3e-3"],
     "lr 12e-3": ["train.lr=12e-3"],
     "batches of 8,000 pairs": ["data.pairs=8000"],

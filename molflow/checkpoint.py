@@ -27,7 +27,7 @@ from molflow.generate import Model, Sampling
 
 FORMAT, VERSION = "molflow-model", 1
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-ADDED = ("clock.span.weight", "embed_counts.weight")  # zero at first: a network that lacked them goes on as it was
+SPAN = ("clock.span.weight",)  # what a network that has never leapt begins with
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def begin_from(source: str | Path, network: nn.Module, facts: Facts) -> None:
     if theirs != ours:
         raise UserError(f"train.init: the labels of {source} are {theirs}, and those of the data {ours}")
     try:
-        begun = {name: value for name, value in network.state_dict().items() if name in ADDED}
+        begun = {name: value for name, value in network.state_dict().items() if name in SPAN}
         network.load_state_dict(begun | read_weights(folder))
     except RuntimeError as error:
         raise UserError(

@@ -16,7 +16,6 @@ from molflow.networks.layers.radial import Radial
 from molflow.networks.network import Hint, Network, Widths
 
 SUM_SCALE = 0.2  # a sum over some twenty neighbours back to the size of one
-COUNT_SCALE = 0.1  # counts of some twenty atoms to the size of one
 STEP_SCALE = 12.0  # angstrom a layer; over the width, since Adam moves a wider sum faster
 
 
@@ -26,8 +25,7 @@ class Dense(Network):
     The refined x is the endpoint of the coordinates; heads read atoms' labels from h, pairs' from e and |x_i - x_j|.
     ``triangles`` is the number of channels in which a pair of atoms hears of every third atom; 0 leaves them out.
     ``recompute`` keeps only what passes between layers for the backward pass, which computes the rest once more.
-    ``span`` lets it read how far it is to leap. ``counts`` shows every atom how many atoms of each kind there are, in
-    the state and as the hint expects: what no local exchange adds up.
+    ``span`` lets it read how far it is to leap.
     """
 
     def __init__(
@@ -42,7 +40,6 @@ class Dense(Network):
         triangles: int = 0,
         recompute: bool = False,
         span: bool = False,
-        counts: bool = False,
     ):
         super().__init__()
         if min(width, pair_width, vectors, heads, layers, radial) < 1 or width % heads:
@@ -54,10 +51,6 @@ class Dense(Network):
         self.clock = Clock(span)
         self.radial = Radial(radial)
         self.embed_atoms = nn.Linear(self.atom_inputs.width + TIME_FEATURES + 1, width)
-        counted = self.atom_inputs.width if counts else 0  # of points without labels there is nothing to count
-        self.embed_counts = nn.Linear(counted, width, bias=False) if counted else None
-        if self.embed_counts is not None:
-            nn.init.zeros_(self.embed_counts.weight)  # weights learnt without counts go on as they were
         self.embed_pairs = nn.Linear(self.pair_inputs.width + 2 * radial + 1, pair_width)
         closed = [triangles] * layers
         if not self.pair_inputs.fields:
@@ -76,12 +69,8 @@ class Dense(Network):
         mask, pos = x.mask, x.pos
         time = self.clock(t, span, pos.dtype)
         sizes = mask.sum(1, keepdim=True).to(pos.dtype)
-        weight = mask.to(pos.dtype)
-        labels = self.atom_inputs(x, hint)
         whole = torch.cat([time, sizes.log()], 1)[:, None].expand(-1, mask.shape[1], -1)
-        h = self.embed_atoms(torch.cat([*labels, whole], -1))  # [B, N, C]
-        if self.embed_counts is not None:
-            h = h + self.embed_counts(COUNT_SCALE * (weight.unsqueeze(1) @ torch.cat(labels, -1)))
+        h = self.embed_atoms(torch.cat([*self.atom_inputs(x, hint), whole], -1))  # [B, N, C]
 
         d, _ = distances(pos)
         known = torch.zeros_like(d) if hint is None else torch.ones_like(d)
@@ -89,6 +78,7 @@ class Dense(Network):
         e = self.embed_pairs(torch.cat([*self.pair_inputs(x, hint), self.radial(d), hinted, known.unsqueeze(-1)], -1))
 
         v = pos.new_zeros(*pos.shape[:2], self.vectors, pos.shape[-1])  # [B, N, K, D]
+        weight = mask.to(pos.dtype)
         if hint:
             v[:, :, 0] = (hint["pos"] - pos) * weight.unsqueeze(-1)
         away = d.new_zeros(mask.shape).masked_fill(~mask, -1e9)[:, None, None]  # no attention to padding, [B, 1, 1, N]

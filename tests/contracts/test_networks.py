@@ -15,10 +15,7 @@ from molflow.build import UserError, build, resolve
 from molflow.networks import NETWORKS
 
 LABELS = ("atom", "charge", "bond")
-VARIANTS = {  # what defaults leave out
-    "dense with triangles": {"name": "dense", "triangles": 4},
-    "dense that counts": {"name": "dense", "counts": True},
-}
+VARIANTS = {"dense with triangles": {"name": "dense", "triangles": 4}}  # what defaults leave out
 LEAPING = [name for name in sorted(NETWORKS) if "span" in inspect.signature(resolve(NETWORKS[name])).parameters]
 SPAN = {f"{name} with span": {"name": name, "span": True} for name in LEAPING}
 TOLERANCE = {torch.float32: 3e-4, torch.float64: 1e-10}  # of the largest value compared, or of 1
