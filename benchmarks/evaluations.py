@@ -8,6 +8,7 @@ is not to be bought with diversity.
     --evaluations 5,10      at which numbers of evaluations (default: 5, 8, 10, 20, 50)
     --ways 0,4              which of the ways, by their numbers (default: all)
     --learned               besides, on grids learned from the model (molflow tune)
+    --without-hint          the network is never told what it predicted last
 """
 
 from __future__ import annotations
@@ -60,10 +61,14 @@ def main() -> None:
     parser.add_argument("--evaluations", default="5,8,10,20,50")
     parser.add_argument("--ways", default=",".join(str(i) for i in range(len(WAYS))))
     parser.add_argument("--learned", action="store_true")
+    parser.add_argument("--without-hint", action="store_true")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--name", help="of the results file (default: evaluations_ and the model)")
     args = parser.parse_args()
     model = molflow.load(args.model, device=args.device)
+    if args.without_hint:
+        forward = model.network.forward
+        model.network.forward = lambda x, t, *, hint=None, **leap: forward(x, t, **leap)  # type: ignore[method-assign]
     counts = [int(count) for count in args.evaluations.split(",")]
     ways = [WAYS[int(i)] for i in args.ways.split(",")]
     if args.learned:
@@ -111,7 +116,7 @@ def main() -> None:
             intervals.append({**way, **{name: rate.ci95 for name, rate in measured.items()}})
             print(f"{way}: edm molecules {edm.molecule_stable}, strict valid {strict.valid}", flush=True)
     protocol = (
-        f"model {args.model}, percent of all samples (novel: of the unique); T and haste are the labels', composition "
+        f"model {args.model}{', without hints' if args.without_hint else ''}, percent of all samples (novel: of the unique); T and haste are the labels', composition "
         "the elements'; a two-stage solver takes half the steps, and heun's last, plain Euler, saves an evaluation"
     )
     name = args.name or f"evaluations_{Path(args.model).name}"
