@@ -115,9 +115,10 @@ def main() -> None:
             )
             intervals.append({**way, **{name: rate.ci95 for name, rate in measured.items()}})
             print(f"{way}: edm molecules {edm.molecule_stable}, strict valid {strict.valid}", flush=True)
+    who = f"{args.model}, without hints" if args.without_hint else args.model
     protocol = (
-        f"model {args.model}{', without hints' if args.without_hint else ''}, percent of all samples (novel: of the unique); T and haste are the labels', composition "
-        "the elements'; a two-stage solver takes half the steps, and heun's last, plain Euler, saves an evaluation"
+        f"model {who}; percent of all samples (novel: of the unique); T and haste are the labels', composition the "
+        "elements'; a two-stage solver takes half the steps, and heun's last, plain Euler, saves an evaluation"
     )
     name = args.name or f"evaluations_{Path(args.model).name}"
     report(name, rows, protocol=protocol, n=args.n, seed=args.seed, intervals=intervals, grids=model.grids)
