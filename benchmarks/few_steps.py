@@ -124,7 +124,7 @@ def where(n: int, steps: int = 4, fine: int = 20, seed: int = 31) -> None:
 def lesson(student: str, teachers: list[str], fine: list[int], n: int, steps: int = 4, seed: int = 41) -> None:
     """The student walks some of its steps, and each teacher goes on from there: what it would teach there."""
     model, rows = molflow.load(student, "cpu"), []
-    config = replace(read_card(student).config, objective={"name": "distill", "temperature": 1.0, "haste": 6.0})
+    config = replace(read_card(student).config, objective={"name": "distill"})
     sizes = model.sizes.at(seed, np.arange(n))
     plan = list(BatchPlan(sizes, 20_000, shuffle=False).epoch(0))
     for teacher in teachers:
