@@ -42,8 +42,9 @@ def main() -> None:
     card = read_card(args.run)
     before = figures(str(args.run), args.n, args.seed)
     data = replace(card.config.data, path=Path(card.config.data.path).name)
-    init = card.config.train.init and Path(card.config.train.init).name
-    config = replace(card.config, data=data, train=replace(card.config.train, init=init))
+    train = card.config.train
+    init, teacher = (source and Path(source).name for source in (train.init, train.teacher))
+    config = replace(card.config, data=data, train=replace(train, init=init, teacher=teacher))
     folder = SHIPPED / args.name
     weights = half_precision(load_file(args.run / WEIGHTS))
     save(folder, weights, config, card.facts, card.provenance, card.grids)
