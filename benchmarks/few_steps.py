@@ -1,7 +1,7 @@
 """Few evaluations: a teacher and its students, side by side.
 
     python benchmarks/few_steps.py where                                          # which of few steps does the harm
-    python benchmarks/few_steps.py lesson --teachers qm9 runs/eight               # what a student is taught, at best
+    python benchmarks/few_steps.py lesson --teachers qm9:multistep runs/eight:euler   # what a student is taught
     python benchmarks/few_steps.py train --data qm9.safetensors --minutes 20     # three students at equal compute
     python benchmarks/few_steps.py quality --data qm9.safetensors [--systems teacher distill] [--n 1000]
     python benchmarks/few_steps.py speed                                          # to an SDF, whole process
@@ -78,7 +78,7 @@ def main() -> None:
     where_part.add_argument("--n", type=int, default=300)
     lesson_part = parts.add_parser("lesson", help="what the ends are worth that a student of four steps is taught")
     lesson_part.add_argument("--student", default="qm9-fast")
-    lesson_part.add_argument("--teachers", nargs="+", default=["qm9"])
+    lesson_part.add_argument("--teachers", nargs="+", default=["qm9:multistep"], help="each with its solver")
     lesson_part.add_argument("--fine", type=int, nargs="+", default=[10, 20])
     lesson_part.add_argument("--n", type=int, default=500)
     train_part = parts.add_parser("train", help="the students, at equal compute")
@@ -124,10 +124,11 @@ def where(n: int, steps: int = 4, fine: int = 20, seed: int = 31) -> None:
 def lesson(student: str, teachers: list[str], fine: list[int], n: int, steps: int = 4, seed: int = 41) -> None:
     """The student walks some of its steps, and each teacher goes on from there: what it would teach there."""
     model, rows = molflow.load(student, "cpu"), []
-    config = replace(read_card(student).config, objective={"name": "distill"})
     sizes = model.sizes.at(seed, np.arange(n))
     plan = list(BatchPlan(sizes, 20_000, shuffle=False).epoch(0))
-    for teacher in teachers:
+    for text in teachers:
+        teacher, _, solver = text.partition(":")
+        config = replace(read_card(student).config, objective={"name": "distill", "solver": solver or "multistep"})
         objective: Any = make_objective(config, model, molflow.load(teacher, "cpu"))
         for objective.fine in fine:
             for k in range(1, steps):
@@ -215,8 +216,6 @@ def quality(
 ) -> None:
     """Every cell of systems x evaluations x seeds."""
     path = RESULTS / "few_steps.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
-    cells: list[dict[str, Any]] = known.get("cells", [])
     held_out = scaffolds(some(data, "test", 2000))
 
     def more(mols: list) -> dict[str, Any]:
@@ -225,17 +224,29 @@ def quality(
     for name in systems:
         for seed in seeds:
             for count in evaluations:
-                done = [one for one in cells if (one["system"], one["evaluations"], one["seed"]) == (name, count, seed)]
-                if done and done[0]["n"] >= n:
+                if any(same(one, name, count, seed) and one["n"] >= n for one in kept(path).get("cells", [])):
                     continue
                 way = WAYS.get(name, {})
                 found = cell(SYSTEMS[name], "cpu", data, n, seed, count, workers, fine=True, more=more, way=way)
-                cells = [one for one in cells if one not in done] + [{"system": name, "n": n, **found}]
-                record = {"name": "few_steps", "protocol": PROTOCOL, "cells": cells, **surroundings()}
-                path.write_text(json.dumps(record, indent=1) + "\n")
+                others = [one for one in kept(path).get("cells", []) if not same(one, name, count, seed)]
+                record = {
+                    "name": "few_steps",
+                    "protocol": PROTOCOL,
+                    "cells": [*others, {"system": name, "n": n, **found}],
+                }
+                path.write_text(json.dumps({**kept(path), **record, **surroundings()}, indent=1) + "\n")
     real = {"real": more(some(data, "train", n))}
-    path.write_text(json.dumps({**json.loads(path.read_text()), **real}, indent=1) + "\n")
+    path.write_text(json.dumps({**kept(path), **real}, indent=1) + "\n")
     tables()
+
+
+def kept(path: Path) -> dict[str, Any]:
+    """What has been measured, read anew each time: another process may have added its own meanwhile."""
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def same(one: dict[str, Any], system: str, evaluations: int, seed: int) -> bool:
+    return (one["system"], one["evaluations"], one["seed"]) == (system, evaluations, seed)
 
 
 def rows_of(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +31,8 @@ class Distill(Objective):
 
     x_k is the state after k of n steps of the student, taken as it samples; from there the teacher goes to the end in
     fine steps and almost without chance (``temperature``, ``haste``), so that what the student shall say is a function
-    of what it sees: a molecule, not the mean of several. ``fine`` counts the teacher's steps over the whole way.
+    of what it sees: a molecule, not the mean of several. ``fine`` counts the teacher's steps over the whole way,
+    of ``solver``: ``multistep`` for a flow, ``euler`` for a teacher that is a student itself.
     Molecules of the data lend their sizes, and their formulas where the student samples with a ``composition``.
     """
 
@@ -49,6 +51,7 @@ class Distill(Objective):
         fine: int = 10,
         temperature: float = 0.05,
         haste: float = 20.0,
+        solver: str | dict[str, Any] = "multistep",
     ):
         super().__init__(prior, coupling, path, times, weights, hint, centred)
         if teacher is None:
@@ -59,6 +62,7 @@ class Distill(Objective):
             raise UserError(f"objective distill: a student has no learned grid yet; sample.grid is {', '.join(GRIDS)}")
         self.teacher, self.sampling = teacher, sample
         self.steps, self.fine, self.temperature, self.haste = list(steps), fine, temperature, haste
+        self.method = Sampling(solver=solver).method()
         self.groups = grouped(teacher.vocabulary)[1] if sample.composition else None
 
     def each(self, network, x1: Batch, rng: Rng) -> tuple[Tensor, dict[str, Tensor]]:
@@ -84,10 +88,10 @@ class Distill(Objective):
     def teach(
         self, x: Batch, t: float, hint: Mapping[str, Tensor] | None, rng: Rng, steer: Composition | None = None
     ) -> Batch:
-        """The teacher's end of the way from here, by its own method, in steps that shorten towards it."""
+        """The teacher's end of the way from here, in steps that shorten towards it."""
         if self.teacher.device != x.device:
             self.teacher.to(x.device)
         n = max(LEAST, math.ceil(self.fine * math.sqrt(1 - t)))
         flow = Flow(self.teacher.network.eval(), self.path, self.prior, self.temperature, self.haste, steer)
         flow.hint = None if hint is None else dict(hint)
-        return integrate(flow, x, rest("quadratic", n, t), self.teacher.defaults.method(), rng)
+        return integrate(flow, x, rest("quadratic", n, t), self.method, rng)

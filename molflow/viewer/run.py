@@ -157,28 +157,28 @@ def _percent(columns: Columns) -> Columns:
 
 def evaluations(model: Model, samples: int, steps: Sequence[int], seed: int, progress: bool = False) -> list[Line]:
     """Shares of stable and valid molecules, in percent, against evaluations of the network."""
-    from molflow.build import build
     from molflow.evaluate import score
-    from molflow.solvers import SOLVERS
 
-    stages = build("solver", SOLVERS, model.defaults.solver).order
+    each = model.defaults.method().evaluations or 1
     rates: dict[str, list] = {label: [] for label in _RATES.values()}
     for count in steps:
         batch = model.sample(samples, seed=seed, steps=count, progress=progress)
         report = score(batch, protocols=["edm", "strict"], tier="protocols", rows=False)
         for label, (protocol, rate) in zip(rates, (("edm", "molecule_stable"), ("strict", "valid"))):
-            rates[label].append(report[protocol].rates[rate])
-    x = [count * stages for count in steps]
+            found = report[protocol].rates.get(rate)  # none where no sample has hydrogens
+            if found is not None and found.value is not None:
+                rates[label].append((count * each, found))
     return [
         Line(
             label,
-            x,
-            [100 * rate.value for rate in found],
-            [100 * rate.ci95[0] for rate in found],
-            [100 * rate.ci95[1] for rate in found],
+            [x for x, _ in found],
+            [100 * rate.value for _, rate in found],
+            [100 * rate.ci95[0] for _, rate in found],
+            [100 * rate.ci95[1] for _, rate in found],
             dots=True,
         )
         for label, found in rates.items()
+        if found
     ]
 
 

@@ -66,10 +66,10 @@ class Says(nn.Module):
         return self.pred
 
 
-def objective(teacher, sample=Sampling(), how=Sampling(), vocabulary=None, **keywords):  # noqa: B008, both are frozen
+def objective(teacher, sample=Sampling(), vocabulary=None, **keywords):  # noqa: B008, it is frozen
     prior = Product([Gaussian("pos", 3, 1.4), Uniform("atom", 4), Uniform("bond", 3)])
     path = Joint({"pos": Linear(), "atom": Jump(4), "bond": Jump(3)})
-    model = SimpleNamespace(network=teacher, device=torch.device("cpu"), defaults=how, vocabulary=vocabulary)
+    model = SimpleNamespace(network=teacher, device=torch.device("cpu"), vocabulary=vocabulary)
     return Distill(prior, Independent(), path, Beta(), WEIGHTS, sample, model, **keywords)  # type: ignore[arg-type]
 
 
@@ -124,11 +124,11 @@ def test_formulas_are_lent_where_the_student_keeps_a_composition():
         torch.testing.assert_close(expected, lent, atol=0.1, rtol=0)
 
 
-def test_the_teacher_goes_on_by_its_own_method():
+def test_the_teacher_goes_on_by_the_method_that_is_named():
     """From t = 3/4, half of its ten steps are left; the midpoint method looks twice in each."""
     for solver, evaluations in (("euler", 5), ("midpoint", 10)):
         teacher = Says(molecules(1))
-        teaches = objective(teacher, how=Sampling(solver=solver), steps=[1], fine=10)
+        teaches = objective(teacher, solver=solver, steps=[1], fine=10)
         teaches.teach(molecules(2), 0.75, None, Rng.of(0, 4))
         assert len(teacher.asked) == evaluations
 
