@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from chromium import Chromium, find
 
+import molflow
 from molflow.build import UserError
 from molflow.viewer import page
 from molflow.viewer.run import evaluations
@@ -107,3 +109,19 @@ def test_the_path_plays_in_a_browser(run_html, tmp_path):
         assert window.said == [] and window.requested == []
     finally:
         window.close()
+
+
+@pytest.mark.parametrize(("solver", "expected"), [("multistep", [2, 3]), ("midpoint", [4, 6])])
+def test_quality_is_drawn_against_evaluations_of_the_network(solver, expected):
+    model = molflow.load("small", "cpu")
+    model.defaults = model.defaults.updated(solver=solver)
+    assert [list(line.x) for line in evaluations(model, 3, (2, 3), seed=0)] == [expected, expected]
+
+
+def test_what_was_not_measured_is_not_drawn(monkeypatch):
+    """Of molecules without hydrogens the protocols say nothing, and so does the page."""
+    model, bond = molflow.load("small", "cpu"), torch.tensor([[[0, 3], [3, 0]]])
+    bare = molflow.Batch.of_sizes([2]).replace(atom=torch.tensor([[6, 7]]), bond=bond)
+    bare = bare.replace(pos=torch.tensor([[[0.0, 0, 0], [1.15, 0, 0]]]))
+    monkeypatch.setattr(model, "sample", lambda *_, **__: bare)
+    assert evaluations(model, 1, (2,), seed=0) == []
