@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -55,5 +55,5 @@ class Composition:
 def grouped(vocabulary: Vocabulary) -> tuple[list[int], Tensor]:
     """The elements among the kinds of atoms: E atomic numbers, and which kind is which of them, [K, E] of 0 and 1."""
     numbers = [number for number, _ in vocabulary.kinds]
-    elements: Sequence[int] = sorted(set(numbers))
-    return list(elements), torch.tensor([[float(number == element) for element in elements] for number in numbers])
+    elements = sorted(set(numbers))
+    return elements, torch.tensor([[float(number == element) for element in elements] for number in numbers])
