@@ -2,6 +2,8 @@
 
 Each arm is configs/qm9_cpu.yaml with a few keys changed, trained from nothing on equally many molecules; samples of its
 averaged weights are scored. An arm that changes ``sample.*`` alone samples the base trained with the same seed.
+How far off the predicted endpoint is at given times compares arms more sharply than samples do; ``--errors`` adds it
+to rows that lack it, from the runs that are kept.
 The results file is written after every arm and seed; what stands in it is not run again. Several processes may share
 it.
 """
@@ -13,6 +15,7 @@ import json
 import statistics
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,7 +30,10 @@ from variety import variety
 import molflow
 from molflow.build import resolve
 from molflow.config import Config, read_config
+from molflow.data.loader import BatchPlan
 from molflow.data.store import Store
+from molflow.device import fast_matmul
+from molflow.experiment import make_objective
 from molflow.rng import Rng
 from molflow.run import Run
 from molflow.solvers import SOLVERS
@@ -47,18 +53,23 @@ ARMS: dict[str, list[str]] = {  # the base is what every other arm changes furth
     "uniform times": ["times=uniform"],
     "logit-normal times, mean 0.5": ["times={name: logit_normal, mean: 0.5}"],
     "loss weight capped at 25": ["path.pos={name: linear, cap: 25}"],
-    "loss weight capped at 400": ["path.pos={name: linear, cap: 400}"],
+    "loss weight capped at 1000": ["path.pos={name: linear, cap: 1000}"],
     "no hint": ["loss.hint=0"],
     "hint in nine of ten": ["loss.hint=0.9"],
     "independent coupling": ["coupling=[independent]"],
     "permutation alone": ["coupling=[{name: align, rotate: false}]"],
     "mask jumps": ["prior.atom=mask", "prior.bond=mask"],
     "marginal noise": ["prior.atom=marginal", "prior.bond=marginal"],
+    "aromatic bonds": ["data.path={data}_aromatic.safetensors"],  # by molflow data qm9 --aromatic
+    "radial 32": ["network.radial=32"],
     "192 x 6": ["network.width=192", "network.pair_width=48", "network.layers=6"],
+    "192 x 8": ["network.width=192", "network.pair_width=48", "train.lr=4.0e-3"],
     "96 x 12": ["network.width=96", "network.pair_width=32", "network.layers=12"],
     "linear grid": ["sample.grid=linear"],
     "midpoint": ["sample.solver=midpoint"],
 }
+TIMES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97)  # at which the errors are measured
+HELD_OUT = 500  # molecules to measure them on
 PLACES = (0.2, 0.4, 0.6, 0.8)  # of the timed batches in order of their cost
 
 
@@ -67,7 +78,8 @@ def overridden(given: argparse.Namespace, arm: str, seed: int) -> Config:
     store = Store(given.data)
     epochs = given.molecules / len(store.indices("train"))
     common = ["train.validate=1", "train.samples=0", "train.device=cpu", f"train.epochs={epochs}"]
-    pairs = [text.partition("=") for text in [*common, f"seed={seed}", *ARMS[BASE], *ARMS[arm]]]
+    changes = [text.replace("{data}", str(given.data.with_suffix(""))) for text in (*ARMS[BASE], *ARMS[arm])]
+    pairs = [text.partition("=") for text in [*common, f"seed={seed}", *changes]]
     return read_config(given.config, {"data.path": str(given.data)} | {key: value for key, _, value in pairs})
 
 
@@ -75,11 +87,15 @@ def only_samples(arm: str) -> bool:
     return all(text.startswith("sample.") for text in ARMS[arm])
 
 
+def folder_of(given: argparse.Namespace, arm: str, seed: int) -> Path:
+    return given.runs / f"{arm.replace(' ', '_')}-{given.molecules}-{seed}"
+
+
 def run(given: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
     """Train, unless that was done, then sample and score."""
     config = overridden(given, arm, seed)
     trained = BASE if only_samples(arm) else arm
-    folder = given.runs / f"{trained.replace(' ', '_')}-{given.molecules}-{seed}"
+    folder = folder_of(given, trained, seed)
     if not (folder / "model.safetensors").exists():
         fit(overridden(given, trained, seed), folder, overwrite=True, progress=False)
     last = [row for row in Run(folder).read_metrics() if row["val_loss"]][-1]
@@ -96,6 +112,7 @@ def run(given: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
         "parameters": sum(weight.numel() for weight in model.network.parameters()),
         "n": given.n,
         **{key: round(float(last[key]), 4) for key in last if key.startswith("val_") and last[key]},
+        "errors": errors(given, trained, seed),
     }
     per_step = resolve(SOLVERS[str(config.sample.solver)]).evaluations
     for evaluations in given.evaluations:
@@ -109,6 +126,38 @@ def run(given: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
         row[str(evaluations)] = {name: [rate.count, rate.of, *(rate.ci95 or ())] for name, rate in rates.items()}
         row["variety"] = variety(batch.to_rdkit())  # of the most evaluations
     return row
+
+
+@torch.no_grad()
+def errors(given: argparse.Namespace, arm: str, seed: int) -> dict[str, list[float]]:
+    """Of the endpoint that a trained arm predicts from a hint, at TIMES, on the same held-out molecules and noise.
+
+    Coordinates: root mean square, angstrom. Labels: cross-entropy, of an atom and of the bonds for an atom. They do not
+    depend on how an arm weights its losses or draws its times; with another path or noise they compare with nothing.
+    """
+    config, model = overridden(given, arm, seed), molflow.load(folder_of(given, arm, seed), device="cpu")
+    store, objective = Store(config.data.path), make_objective(config, model)
+    network, path = model.network.eval(), model.path
+    index = store.indices("val")
+    index = index[:: max(1, len(index) // HELD_OUT)][:HELD_OUT]
+    plan = list(BatchPlan(store.sizes[index], 20_000, shuffle=False).epoch(0))
+    found: dict[str, list[float]] = {}
+    for at in TIMES:
+        sums: dict[str, float] = defaultdict(float)
+        for places in plan:
+            rng = Rng(given.sampling_seed, torch.from_numpy(places))
+            x0, x1 = objective.pair(model.vocabulary.encode(store.batch(index[places])), rng)
+            t = torch.full((len(x1),), at)
+            x = path.sample(x0, x1, t, rng)
+            with fast_matmul():
+                pred = network(x, t, hint=path.endpoint(network(x, t), x, t))
+            off = (path.endpoint(pred, x, t)["pos"] - x1.pos).square().mean(-1).masked_fill(~x1.mask, 0)
+            for name, each in {**path.loss(pred, x, x1, t), "pos": off.sum(1) / x1.sizes}.items():
+                sums[name] += float(each.sum())
+        for name, total in sums.items():
+            mean = total / len(index)
+            found.setdefault(name, []).append(round(mean**0.5 if name == "pos" else mean, 4))
+    return found
 
 
 def timed(given: argparse.Namespace, arm: str) -> float:
@@ -169,6 +218,9 @@ def shown(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         for evaluations in (key for key in row if key.isdecimal()):
             for name, (count, of, *_) in row[evaluations].items():
                 line[f"{name} @{evaluations}"] = round(100 * count / of, 1)
+        if wrong := row.get("errors"):
+            middle = TIMES.index(0.4)
+            line |= {f"{name} off at {TIMES[middle]}": wrong[name][middle] for name in ("pos", "atom", "bond")}
         seen = row.get("variety", {})
         lines.append(line | {key: seen[key] for key in ("rings", "aromatic", "N", "heavy sd") if key in seen})
     return lines
@@ -178,6 +230,21 @@ def kept() -> list[dict[str, Any]]:
     """The rows that have been measured."""
     path = RESULTS / "ablate.json"
     return json.loads(path.read_text())["arms"] if path.exists() else []
+
+
+def write(given: argparse.Namespace, rows: Sequence[dict[str, Any]]) -> None:
+    report(
+        "ablate",
+        shown(rows),
+        protocol="configs/qm9_cpu.yaml with one change an arm, each trained from nothing; samples of the "
+        "averaged weights on the quadratic grid unless the arm says otherwise, percent; cost: CPU seconds a "
+        f"molecule of a training step over those of the base, one thread, medians of {given.repeats} in turns; off: "
+        f"errors of the endpoint predicted at given times for {HELD_OUT:,} held-out molecules (pos: angstrom)",
+        n=given.n,
+        seed=given.sampling_seed,
+        times=TIMES,
+        arms=rows,
+    )
 
 
 def main() -> None:
@@ -194,9 +261,18 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, nargs="+", default=[10, 20, 50])
     parser.add_argument("--repeats", type=int, default=5, help="turns of the timing")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "ablate", help="run folders, kept")
+    parser.add_argument("--errors", action="store_true", help="measure the errors of rows without them, train nothing")
     given = parser.parse_args()
     torch.set_num_threads(1)
 
+    if given.errors:
+        rows = kept()
+        for row in rows:
+            mine = row["arm"] in ARMS and row["molecules asked"] == given.molecules
+            if mine and "errors" not in row and folder_of(given, row["arm"], row["seed"]).exists():
+                row["errors"] = errors(given, row["arm"], row["seed"])
+        write(given, rows)
+        return
     done = {(row["arm"], row["seed"], row["molecules asked"]) for row in kept()}
     for arm in given.only:
         cost = 1.0 if arm == BASE or only_samples(arm) else None
@@ -209,16 +285,7 @@ def main() -> None:
             row |= {"molecules asked": given.molecules, "cost": round(cost, 3)}
             row |= {"seconds": round(time.perf_counter() - started)}
             rows = [*kept(), row]  # read anew: another process may have added its own meanwhile
-            report(
-                "ablate",
-                shown(rows),
-                protocol="configs/qm9_cpu.yaml with one change an arm, each trained from nothing; samples of the "
-                "averaged weights on the quadratic grid unless the arm says otherwise, percent; cost: CPU seconds a "
-                f"molecule of a training step over those of the base, one thread, medians of {given.repeats} in turns",
-                n=given.n,
-                seed=given.sampling_seed,
-                arms=rows,
-            )
+            write(given, rows)
 
 
 if __name__ == "__main__":

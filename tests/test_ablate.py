@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from molflow.checkpoint import save
 from molflow.data.store import Store
 from molflow.experiment import Facts, make_model, make_objective
 from molflow.training.optimizers import make_optimizer
@@ -41,6 +42,21 @@ def test_every_arm_builds_and_differs_from_the_base(ablate, few_molecules):
 def test_arms_of_sampling_alone_are_told_from_those_that_train(ablate):
     assert ablate.only_samples("linear grid") and not ablate.only_samples("adamw")
     assert not ablate.only_samples("base"), "the base is what they sample"
+
+
+def test_the_errors_of_a_network_that_moves_nothing_are_those_of_the_noise(ablate, few_molecules, tmp_path):
+    """It takes x_t for the end, so its error falls as 1 - t on the same noise; of labels it knows nothing."""
+    file = FILE.parent.parent / "configs/qm9_cpu.yaml"
+    given = argparse.Namespace(data=few_molecules, molecules=480, config=file, runs=tmp_path, sampling_seed=0)
+    config = ablate.overridden(given, "base", 0)
+    facts = Facts.of(Store(few_molecules), config)
+    weights = make_model(config, facts).network.state_dict()
+    save(ablate.folder_of(given, "base", 0), weights, config, facts, {})
+    found = ablate.errors(given, "base", 0)
+    assert set(found) == {"pos", "atom", "bond"} and all(len(row) == len(ablate.TIMES) for row in found.values())
+    scaled = [error / (1 - t) for error, t in zip(found["pos"], ablate.TIMES)]
+    assert scaled == pytest.approx([scaled[0]] * len(scaled), rel=0.01) and scaled[0] > 0.5  # angstrom
+    assert min(found["atom"]) > 0.5
 
 
 def test_medians_leave_out_the_first_turn(ablate):
