@@ -3,7 +3,7 @@
 Each arm is configs/qm9_cpu.yaml with a few keys changed, trained from nothing on equally many molecules; samples of its
 averaged weights are scored. An arm that changes ``sample.*`` alone samples the base trained with the same seed.
 How far off the predicted endpoint is at given times compares arms more sharply than samples do; ``--errors`` adds it
-to rows that lack it, from the runs that are kept.
+to rows that lack it, from the runs that are kept, and measures other models beside them: ``--errors qm9``.
 The results file is written after every arm and seed; what stands in it is not run again. Several processes may share
 it.
 """
@@ -16,7 +16,8 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from variety import variety
 
 import molflow
 from molflow.build import resolve
+from molflow.checkpoint import read_card
 from molflow.config import Config, read_config
 from molflow.data.loader import BatchPlan
 from molflow.data.store import Store
@@ -54,6 +56,7 @@ ARMS: dict[str, list[str]] = {  # the base is what every other arm changes furth
     "logit-normal times, mean 0.5": ["times={name: logit_normal, mean: 0.5}"],
     "loss weight capped at 25": ["path.pos={name: linear, cap: 25}"],
     "loss weight capped at 1000": ["path.pos={name: linear, cap: 1000}"],
+    "coordinates weighed as noise": ["path.pos={name: linear, weigh: noise, cap: 400}", "loss.weights.pos=4.0"],
     "no hint": ["loss.hint=0"],
     "hint in nine of ten": ["loss.hint=0.9"],
     "independent coupling": ["coupling=[independent]"],
@@ -87,6 +90,12 @@ def only_samples(arm: str) -> bool:
     return all(text.startswith("sample.") for text in ARMS[arm])
 
 
+def sampling(config: Config) -> str:
+    """How samples are drawn, in words: rows that differ in it compare in their losses and errors alone."""
+    how = config.sample
+    return f"{how.solver}, {how.grid} grid, haste {how.haste:g}, composition {how.composition:g}"
+
+
 def folder_of(given: argparse.Namespace, arm: str, seed: int) -> Path:
     return given.runs / f"{arm.replace(' ', '_')}-{given.molecules}-{seed}"
 
@@ -104,6 +113,7 @@ def run(given: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
     row: dict[str, Any] = {
         "arm": arm,
         "seed": seed,
+        "sampling": sampling(config),
         "overrides": ARMS[arm],
         "molecules": int(last["molecules"]),
         "steps": int(last["step"]),
@@ -112,7 +122,7 @@ def run(given: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
         "parameters": sum(weight.numel() for weight in model.network.parameters()),
         "n": given.n,
         **{key: round(float(last[key]), 4) for key in last if key.startswith("val_") and last[key]},
-        "errors": errors(given, trained, seed),
+        "errors": errors(overridden(given, trained, seed), folder),
     }
     per_step = resolve(SOLVERS[str(config.sample.solver)]).evaluations
     for evaluations in given.evaluations:
@@ -129,13 +139,13 @@ def run(given: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def errors(given: argparse.Namespace, arm: str, seed: int) -> dict[str, list[float]]:
-    """Of the endpoint that a trained arm predicts from a hint, at TIMES, on the same held-out molecules and noise.
+def errors(config: Config, source: str | Path, seed: int = 0) -> dict[str, list[float]]:
+    """Of the endpoint that a trained model predicts from a hint, at TIMES, on the same held-out molecules and noise.
 
     Coordinates: root mean square, angstrom. Labels: cross-entropy, of an atom and of the bonds for an atom. They do not
     depend on how an arm weights its losses or draws its times; with another path or noise they compare with nothing.
     """
-    config, model = overridden(given, arm, seed), molflow.load(folder_of(given, arm, seed), device="cpu")
+    model = molflow.load(source, device="cpu")
     store, objective = Store(config.data.path), make_objective(config, model)
     network, path = model.network.eval(), model.path
     index = store.indices("val")
@@ -145,7 +155,7 @@ def errors(given: argparse.Namespace, arm: str, seed: int) -> dict[str, list[flo
     for at in TIMES:
         sums: dict[str, float] = defaultdict(float)
         for places in plan:
-            rng = Rng(given.sampling_seed, torch.from_numpy(places))
+            rng = Rng(seed, torch.from_numpy(places))
             x0, x1 = objective.pair(model.vocabulary.encode(store.batch(index[places])), rng)
             t = torch.full((len(x1),), at)
             x = path.sample(x0, x1, t, rng)
@@ -214,7 +224,7 @@ def shown(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """What is printed: percentages of all samples, one line an arm and seed."""
     lines = []
     for row in rows:
-        line = {key: row[key] for key in ("arm", "seed", "molecules", "cost", "val_loss")}
+        line = {key: row[key] for key in ("arm", "seed", "molecules", "sampling", "cost", "val_loss")}
         for evaluations in (key for key in row if key.isdecimal()):
             for name, (count, of, *_) in row[evaluations].items():
                 line[f"{name} @{evaluations}"] = round(100 * count / of, 1)
@@ -226,13 +236,14 @@ def shown(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return lines
 
 
-def kept() -> list[dict[str, Any]]:
-    """The rows that have been measured."""
+def kept(what: str = "arms") -> Any:
+    """The rows that have been measured, or the errors of models."""
     path = RESULTS / "ablate.json"
-    return json.loads(path.read_text())["arms"] if path.exists() else []
+    known = json.loads(path.read_text()) if path.exists() else {"arms": []}
+    return known.get(what, {})
 
 
-def write(given: argparse.Namespace, rows: Sequence[dict[str, Any]]) -> None:
+def write(given: argparse.Namespace, rows: Sequence[dict[str, Any]], models: Mapping[str, Any] | None = None) -> None:
     report(
         "ablate",
         shown(rows),
@@ -244,6 +255,7 @@ def write(given: argparse.Namespace, rows: Sequence[dict[str, Any]]) -> None:
         seed=given.sampling_seed,
         times=TIMES,
         arms=rows,
+        models=kept("models") if models is None else models,
     )
 
 
@@ -261,23 +273,32 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, nargs="+", default=[10, 20, 50])
     parser.add_argument("--repeats", type=int, default=5, help="turns of the timing")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "ablate", help="run folders, kept")
-    parser.add_argument("--errors", action="store_true", help="measure the errors of rows without them, train nothing")
+    parser.add_argument(
+        "--errors",
+        nargs="*",
+        metavar="MODEL",
+        help="train nothing: measure the errors of rows without them, and of these models",
+    )
     given = parser.parse_args()
     torch.set_num_threads(1)
 
-    if given.errors:
-        rows = kept()
+    if given.errors is not None:
+        rows, models = kept(), kept("models")
         for row in rows:
             mine = row["arm"] in ARMS and row["molecules asked"] == given.molecules
-            if mine and "errors" not in row and folder_of(given, row["arm"], row["seed"]).exists():
-                row["errors"] = errors(given, row["arm"], row["seed"])
-        write(given, rows)
+            folder = folder_of(given, row["arm"], row["seed"])
+            if mine and "errors" not in row and folder.exists():
+                row["errors"] = errors(overridden(given, row["arm"], row["seed"]), folder)
+        for name in given.errors:
+            data = replace(read_card(name).config.data, path=str(given.data))
+            models[Path(name).name] = errors(replace(read_card(name).config, data=data), name)
+        write(given, rows, models)
         return
-    done = {(row["arm"], row["seed"], row["molecules asked"]) for row in kept()}
+    done = {(row["arm"], row["seed"], row["molecules asked"], row["sampling"]) for row in kept()}
     for arm in given.only:
         cost = 1.0 if arm == BASE or only_samples(arm) else None
         for seed in given.seeds:
-            if (arm, seed, given.molecules) in done:
+            if (arm, seed, given.molecules, sampling(overridden(given, arm, seed))) in done:
                 continue
             started = time.perf_counter()
             row = run(given, arm, seed)

@@ -4,7 +4,8 @@
     python benchmarks/qm9.py speed                                    # to an SDF on this machine, and memory
     python benchmarks/qm9.py curve runs/qm9 runs/base           # against training
 
-``quality`` writes each cell as it is done and goes on where it stopped; ``curve`` reads the runs' metrics.csv.
+``quality`` writes each cell as it is done and goes on where it stopped; ``curve`` reads the runs' metrics.csv and
+keeps what it has read of others.
 ``--model`` comes before the part. Results are benchmarks/results/qm9_*.json, pictures docs/images/qm9_*.png.
 """
 
@@ -212,17 +213,20 @@ def peak(model: str, device: str, size: int) -> float:
 
 
 def curve(model: str, device: str, runs: list[str]) -> None:
-    """The judged rows of each run's metrics.csv."""
-    rows = []
+    """The judged rows of each run's metrics.csv, beside those of other runs that are known already."""
+    path, names = RESULTS / "qm9_curve.json", {Path(folder).name for folder in runs}
+    known = json.loads(path.read_text())["rows"] if path.exists() else []
+    rows = [row for row in known if row["run"] not in names]
+    before = len(rows)
     for folder in runs:
         for row in Run(folder).read_metrics():
             if row.get("edm_molecule_stable"):
                 stable, valid = (100 * float(row[name]) for name in ("edm_molecule_stable", "strict_valid"))
                 seen = {"run": Path(folder).name, "molecules": int(row["molecules"]), "seconds": float(row["seconds"])}
                 rows.append({**seen, "val loss": float(row["val_loss"]), "edm molecule": stable, "strict valid": valid})
-    if not rows:
+    if len(rows) == before:
         sys.exit(f"no judged rows in {', '.join(runs)}")
-    report("qm9_curve", rows, protocol="averaged weights, samples drawn and scored during training, %", n=len(rows))
+    report(path.stem, rows, protocol="averaged weights, samples drawn and scored during training, %", n=len(rows))
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True)

@@ -47,12 +47,12 @@ def test_arms_of_sampling_alone_are_told_from_those_that_train(ablate):
 def test_the_errors_of_a_network_that_moves_nothing_are_those_of_the_noise(ablate, few_molecules, tmp_path):
     """It takes x_t for the end, so its error falls as 1 - t on the same noise; of labels it knows nothing."""
     file = FILE.parent.parent / "configs/qm9_cpu.yaml"
-    given = argparse.Namespace(data=few_molecules, molecules=480, config=file, runs=tmp_path, sampling_seed=0)
+    given = argparse.Namespace(data=few_molecules, molecules=480, config=file)
     config = ablate.overridden(given, "base", 0)
     facts = Facts.of(Store(few_molecules), config)
     weights = make_model(config, facts).network.state_dict()
-    save(ablate.folder_of(given, "base", 0), weights, config, facts, {})
-    found = ablate.errors(given, "base", 0)
+    save(tmp_path / "model", weights, config, facts, {})
+    found = ablate.errors(config, tmp_path / "model")
     assert set(found) == {"pos", "atom", "bond"} and all(len(row) == len(ablate.TIMES) for row in found.values())
     scaled = [error / (1 - t) for error, t in zip(found["pos"], ablate.TIMES)]
     assert scaled == pytest.approx([scaled[0]] * len(scaled), rel=0.01) and scaled[0] > 0.5  # angstrom
