@@ -290,8 +290,9 @@ def main() -> None:
             if mine and "errors" not in row and folder.exists():
                 row["errors"] = errors(overridden(given, row["arm"], row["seed"]), folder)
         for name in given.errors:
-            data = replace(read_card(name).config.data, path=str(given.data))
-            models[Path(name).name] = errors(replace(read_card(name).config, data=data), name)
+            config = read_card(name).config
+            config = replace(config, data=replace(config.data, path=str(given.data)))
+            models[Path(name).name] = errors(config, name)
         write(given, rows, models)
         return
     done = {(row["arm"], row["seed"], row["molecules asked"], row["sampling"]) for row in kept()}

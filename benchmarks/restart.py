@@ -17,11 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import wasserstein_distance
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import report
-from variety import variety
+from variety import some, variety
 
 import molflow
 from molflow.checkpoint import read_card
@@ -30,7 +29,7 @@ from molflow.data.store import Store
 from molflow.device import fast_matmul
 from molflow.experiment import make_objective
 from molflow.flow import Flow
-from molflow.metrics.distributions import observed
+from molflow.metrics.distributions import compared, observed
 from molflow.metrics.intake import of_mols
 from molflow.rng import Rng
 from molflow.solvers.integrate import integrate
@@ -46,19 +45,13 @@ WAYS = ((1.0, 40), (6.0, 20))  # haste, and steps of the whole way
 Values = Mapping[str, Mapping[str, np.ndarray]]  # of kinds of bonds, of angles
 
 
-def distance(kind: str, ours: Values, data: Values) -> float:
-    """The mean over types of the Wasserstein distance, weighted by how common each is in the data."""
-    sizes = {name: len(values) for name, values in data[kind].items() if name in ours[kind]}
-    apart = sum(size * wasserstein_distance(ours[kind][name], data[kind][name]) for name, size in sizes.items())
-    return apart / sum(sizes.values())
-
-
 def geometry(mols: Sequence, data: Values, floor: Values) -> dict[str, float]:
     """Of the columns named above."""
     ours = observed(of_mols(mols))
-    over = {
-        f"{kind}s": round(distance(kind, ours, data) / distance(kind, floor, data), 2) for kind in ("bond", "angle")
-    }
+    over = {}
+    for kind in ("bond", "angle"):
+        distance, least = (compared(kind, each[kind], data[kind])["distance"] for each in (ours, floor))
+        over[f"{kind}s"] = round(distance / least, 2)
     bonds = data["bond"]
     rigid = [name for name in bonds if bonds[name].std() < RIGID and len(floor["bond"].get(name, ())) >= COMMON]
     rigid = [name for name in rigid if name in ours["bond"]]
@@ -96,10 +89,8 @@ def main() -> None:
             made += model.vocabulary.decode(x).to_rdkit()
         return made
 
-    train = store.indices("train")
-    train = train[:: max(1, len(train) // TRAINING)][:TRAINING]
     held_out = store.batch(index).to_rdkit()
-    data, floor = (observed(of_mols(mols)) for mols in (store.batch(train).to_rdkit(), held_out))
+    data, floor = (observed(of_mols(mols)) for mols in (some(args.data, "train", TRAINING), held_out))
 
     def row(haste: object, t: object, mols: Sequence) -> dict[str, object]:
         return {"haste": haste, "from t": t, **variety(mols), **geometry(mols, data, floor)}

@@ -44,8 +44,8 @@ class Distributions(Measurement):
         floor = observed(part(reference.held_out, count)) if len(reference.held_out) else None
         out: dict[str, Any] = {"molecules": count, "sanitised": len(ours["size"].get("atoms", ()))}
         for kind in train:
-            out[kind] = {"unit": _UNITS.get(kind, "1"), **_compared(kind, ours[kind], train[kind])}
-            held = _compared(kind, floor[kind], train[kind]) if floor is not None else {"distance": None}
+            out[kind] = {"unit": _UNITS.get(kind, "1"), **compared(kind, ours[kind], train[kind])}
+            held = compared(kind, floor[kind], train[kind]) if floor is not None else {"distance": None}
             out[kind]["floor"] = held["distance"]
         return out
 
@@ -75,7 +75,8 @@ def _by(types: np.ndarray, values: np.ndarray, name) -> Values:
     return {name(kind): part for kind, part in zip(kinds.tolist(), np.split(values[order], starts[1:]))}
 
 
-def _compared(kind: str, ours: Values, train: Values) -> dict[str, Any]:
+def compared(kind: str, ours: Values, train: Values) -> dict[str, Any]:
+    """The mean distance over the types that both have, weighted by how common each is in training, and what is left."""
     distance = circular_distance if kind == "torsion" else _distance
     common = {name: distance(ours[name], train[name]) for name in train if name in ours}
     weight = {name: len(train[name]) for name in train}
