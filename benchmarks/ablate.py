@@ -140,7 +140,8 @@ def run(given: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
 
 @torch.no_grad()
 def errors(config: Config, source: str | Path, seed: int = 0) -> dict[str, list[float]]:
-    """Of the endpoint that a trained model predicts from a hint, at TIMES, on the same held-out molecules and noise.
+    """Of the endpoint that a trained model predicts, from a hint if it reads
+    such, at TIMES, on the same held-out molecules and noise.
 
     Coordinates: root mean square, angstrom. Labels: cross-entropy, of an atom and of the bonds for an atom. They do not
     depend on how an arm weights its losses or draws its times; with another path or noise they compare with nothing.
@@ -160,7 +161,9 @@ def errors(config: Config, source: str | Path, seed: int = 0) -> dict[str, list[
             t = torch.full((len(x1),), at)
             x = path.sample(x0, x1, t, rng)
             with fast_matmul():
-                pred = network(x, t, hint=path.endpoint(network(x, t), x, t))
+                pred = network(x, t)
+                if model.hinted:
+                    pred = network(x, t, hint=path.endpoint(pred, x, t))
             off = (path.endpoint(pred, x, t)["pos"] - x1.pos).square().mean(-1).masked_fill(~x1.mask, 0)
             for name, each in {**path.loss(pred, x, x1, t), "pos": off.sum(1) / x1.sizes}.items():
                 sums[name] += float(each.sum())

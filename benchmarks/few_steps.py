@@ -37,7 +37,6 @@ from molflow.checkpoint import read_card
 from molflow.data.loader import BatchPlan
 from molflow.device import fast_matmul
 from molflow.experiment import make_objective
-from molflow.flow import Flow
 from molflow.metrics.rate import Rate
 from molflow.rng import Rng
 from molflow.solvers.integrate import integrate
@@ -136,7 +135,7 @@ def lesson(student: str, teachers: list[str], fine: list[int], n: int, steps: in
                 for places in plan:
                     rng = Rng(seed, torch.from_numpy(places))
                     x = model.prior(Batch.of_sizes(torch.as_tensor(sizes[places])), rng)
-                    flow = Flow(model.network.eval(), model.path, model.prior, haste=model.defaults.haste)
+                    flow = model.flow(haste=model.defaults.haste)
                     with fast_matmul():
                         x = integrate(flow, x, times, model.defaults.method(), rng)
                         made.append(model.vocabulary.decode(objective.teach(x, times[-1], flow.hint, rng)))

@@ -18,7 +18,6 @@ from molflow.build import build
 from molflow.couplings.coupling import transport_cost
 from molflow.data.store import Store
 from molflow.device import fast_matmul
-from molflow.flow import Flow
 from molflow.generate import Model
 from molflow.geometry import sum_squares
 from molflow.rng import Rng
@@ -89,7 +88,7 @@ def noise(model: Model, n: int, seed: int) -> Batch:
 @torch.no_grad()
 def carry(model: Model, x0: Batch, way: Way, steps: int, seed: int) -> Batch:
     """From given noise to its sample; ``seed`` is that of the chance on the way."""
-    flow = Flow(model.network.eval(), model.path, model.prior)
+    flow = model.flow()
     solver = build("solver", SOLVERS, way.solver)
     with fast_matmul():
         return integrate(flow, x0, grid(way.grid, steps), solver, Rng(seed, torch.arange(len(x0))))

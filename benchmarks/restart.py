@@ -28,7 +28,6 @@ from molflow.data.loader import BatchPlan
 from molflow.data.store import Store
 from molflow.device import fast_matmul
 from molflow.experiment import make_objective
-from molflow.flow import Flow
 from molflow.metrics.distributions import compared, observed
 from molflow.metrics.intake import of_mols
 from molflow.rng import Rng
@@ -83,7 +82,7 @@ def main() -> None:
             rng = Rng(args.seed, torch.from_numpy(places))
             x0, x1 = objective.pair(model.vocabulary.encode(store.batch(index[places])), rng)
             x = model.path.sample(x0, x1, torch.full((len(x1),), t), rng)
-            flow = Flow(model.network.eval(), model.path, model.prior, haste=haste)
+            flow = model.flow(haste=haste)
             with fast_matmul():
                 x = integrate(flow, x, times, Multistep(), rng)
             made += model.vocabulary.decode(x).to_rdkit()

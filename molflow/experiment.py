@@ -170,6 +170,7 @@ def make_model(config: Config, facts: Facts) -> Model:
         dim=facts.dim,
         defaults=config.sample,
         formulas=facts.formulas,
+        hinted=config.loss.hint > 0,
     )
 
 

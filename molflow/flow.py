@@ -17,8 +17,8 @@ from molflow.rng import Rng
 class Flow:
     """u_t(x) = E[dx_t/dt | x_t = x], from the endpoint that the network predicts.
 
-    One object a run: it hands each prediction to the next evaluation (self-conditioning, Chen et al. 2023) and counts
-    the evaluations. A ``temperature`` below 1 sharpens the predicted laws of labels, p^(1/T); a ``haste`` above 1 lets
+    One object a run: it counts the evaluations and, where the network has learnt from such hints (``hinted``), hands each
+    prediction to the next (self-conditioning, Chen et al. 2023). A ``temperature`` below 1 sharpens the predicted laws of labels, p^(1/T); a ``haste`` above 1 lets
     labels jump more often than their path does, so that they are settled while coordinates still move. ``steer`` has
     the last word on each predicted endpoint: (endpoint, x, t) -> endpoint.
     """
@@ -31,9 +31,10 @@ class Flow:
         temperature: float = 1.0,
         haste: float = 1.0,
         steer: Callable[[dict[str, Tensor], Batch, float], dict[str, Tensor]] | None = None,
+        hinted: bool = True,
     ):
         self.network, self.path, self.prior = network, path, prior
-        self.temperature, self.haste, self.steer = temperature, haste, steer
+        self.temperature, self.haste, self.steer, self.hinted = temperature, haste, steer, hinted
         self.hint: dict[str, Tensor] | None = None
         self.evaluations = 0
 
@@ -46,7 +47,9 @@ class Flow:
         times = torch.full((len(x),), t, device=x.device)
         leap = {} if until is None else {"span": torch.full_like(times, until - t)}
         end = self.path.endpoint(self.network(x, times, hint=self.hint, **leap), x, t)
-        self.hint = end = self.steer(end, x, t) if self.steer else end
+        end = self.steer(end, x, t) if self.steer else end
+        if self.hinted:
+            self.hint = end
         self.evaluations += 1
         if self.temperature == 1:
             return end

@@ -91,10 +91,12 @@ class Model:
         defaults: Sampling | None = None,
         grids: Mapping[int, Sequence[float]] | None = None,
         formulas: Formulas | None = None,
+        hinted: bool = True,
     ):
         self.network, self.path, self.prior = network, path, prior
         self.vocabulary, self.sizes, self.dim = vocabulary, sizes, dim
         self.formulas = formulas or Formulas()
+        self.hinted = hinted  # whether the network was trained with its previous prediction as a hint
         self.defaults = defaults or Sampling()
         self.grids: dict[int, Sequence[float]] = dict(grids or {})  # learned, by their number of steps
         self.evaluations = 0  # of the network, for the latest molecules
@@ -214,6 +216,10 @@ class Model:
                 "keeps none: it was trained on points, on too many formulas, or by an earlier version; give it 0"
             )
 
+    def flow(self, temperature: float = 1.0, haste: float = 1.0, steer: Composition | None = None) -> Flow:
+        """The network as a vector field, for one run of a solver."""
+        return Flow(self.network.eval(), self.path, self.prior, temperature, haste, steer, self.hinted)
+
     def steering(self, how: Sampling, seed: int, ids: np.ndarray, sizes: np.ndarray) -> Composition | None:
         """What turns these molecules' atoms towards their formulas, where that is asked."""
         if not how.composition:
@@ -256,7 +262,7 @@ class Model:
         like = Batch.of_sizes(torch.as_tensor(sizes), self.dim, self.device)
         rng = Rng(seed, torch.as_tensor(ids, device=self.device))
         steer = self.steering(how, seed, ids, sizes)
-        flow = Flow(self.network.eval(), self.path, self.prior, how.temperature, how.haste, steer)
+        flow = self.flow(how.temperature, how.haste, steer)
 
         seen = None if watch is None else lambda t, x: watch(t, self.vocabulary.decode(x))
         with fast_matmul():

@@ -49,6 +49,14 @@ def test_each_prediction_is_the_hint_of_the_next_evaluation():
     torch.testing.assert_close(network.hints[1]["atom"][0, 0], torch.tensor([0.5, 0.5, 0.0]))
 
 
+def test_a_network_that_was_taught_without_hints_is_given_none():
+    network, f = flow()
+    f.hinted = False
+    for t in (0.0, 0.1, 0.2):
+        f.velocity(X, t)
+    assert network.hints == [None, None, None]
+
+
 def test_evaluations_are_counted_and_every_molecule_gets_the_time():
     network, f = flow()
     assert f.evaluations == 0

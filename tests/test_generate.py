@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from molflow.analysis.grids import learn_grids
 from molflow.build import UserError
 from molflow.chem.vocabulary import Vocabulary
 from molflow.config import parse_config
@@ -52,6 +53,24 @@ def test_a_molecule_does_not_depend_on_how_many_are_made(model):
     assert_same(model.sample(7, steps=4, seed=1), many[:7])
     how = Sampling(steps=4)
     assert_same(model.sample_ids(np.array([23, 5, 11]), 1, how), many[[23, 5, 11]])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+@pytest.mark.parametrize("solver", ["euler", "multistep", "heun", "confident"])
+def test_the_network_is_given_hints_if_training_gave_it_some(share, solver, monkeypatch):
+    network = {"name": "dense", "width": 16, "pair_width": 8, "vectors": 2, "heads": 2, "layers": 1}
+    made = make_model(parse_config({"network": network, "loss": {"hint": share}}), FACTS)
+    forward, heard = made.network.forward, []
+
+    def hears(x, t, *, hint=None, span=None):
+        heard.append(hint is not None)
+        return forward(x, t, hint=hint, span=span)
+
+    monkeypatch.setattr(made.network, "forward", hears)
+    made.sample(2, steps=3, solver=solver)
+    assert any(heard) == (share > 0)
+    learn_grids(made, [2], n=2)
+    assert any(heard) == (share > 0)
 
 
 def test_sizes_can_be_asked_for(model):

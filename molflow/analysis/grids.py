@@ -10,7 +10,6 @@ import torch
 from molflow.batch import Batch
 from molflow.data.loader import BatchPlan
 from molflow.device import fast_matmul
-from molflow.flow import Flow
 from molflow.generate import Model, Sampling
 from molflow.rng import Rng
 from molflow.solvers.learn import changes, learned
@@ -35,7 +34,7 @@ def learn_grids(model: Model, steps: Sequence[int], n: int = 96, seed: int = 0) 
             like = Batch.of_sizes(torch.as_tensor(sizes[places]), model.dim, model.device)
             rng = Rng(seed, torch.as_tensor(ids[places], device=model.device))
             steer = model.steering(how, seed, ids[places], sizes[places])
-            flow = Flow(model.network.eval(), model.path, model.prior, how.temperature, how.haste, steer)
+            flow = model.flow(how.temperature, how.haste, steer)
             gram = gram + changes(flow, model.prior(like, rng), fine, rng)
     clock = {t: model.path.clock(t)["pos"] for t in fine}
     return {count: learned(clock, np.asarray(gram), count, reuse_of(how)) for count in steps}

@@ -81,8 +81,9 @@ class Distill(Objective):
         first = 1 if n > 2 else 0  # the first of many steps tells no more than the rough shape
         k = first + int(rng.scalar() * (n - first))
         times = grid(self.sampling.grid, n)[: k + 1]
-        flow = Flow(network, self.path, self.prior, self.sampling.temperature, self.sampling.haste, steer)
-        return integrate(flow, x0, times, self.sampling.method(), rng), times[-1], flow.hint
+        how = self.sampling
+        flow = Flow(network, self.path, self.prior, how.temperature, how.haste, steer, hinted=self.hint > 0)
+        return integrate(flow, x0, times, how.method(), rng), times[-1], flow.hint
 
     @torch.no_grad()
     def teach(
@@ -92,6 +93,7 @@ class Distill(Objective):
         if self.teacher.device != x.device:
             self.teacher.to(x.device)
         n = max(LEAST, math.ceil(self.fine * math.sqrt(1 - t)))
-        flow = Flow(self.teacher.network.eval(), self.path, self.prior, self.temperature, self.haste, steer)
-        flow.hint = None if hint is None else dict(hint)
+        flow = self.teacher.flow(self.temperature, self.haste, steer)
+        if hint is not None and self.teacher.hinted:
+            flow.hint = dict(hint)
         return integrate(flow, x, rest("quadratic", n, t), self.method, rng)

@@ -171,6 +171,20 @@ def test_only_an_objective_that_leaps_asks_for_spans(objective, world, x1):
     assert any(asked) == objective.leaps
 
 
+def test_a_network_hears_no_hint_where_none_is_taught(objective, world, x1):
+    """Not of itself, nor from the solvers that an objective walks with; a teacher of hints still hears its own."""
+    heard = {0.0: [], 1.0: []}
+    for objective.hint, hints in heard.items():
+
+        def network(x, t, *, hint=None, span=None, hints=hints):
+            hints.append(hint is not None)
+            return world[0].network(x, t, hint=hint, span=span)
+
+        for seed in range(12):
+            objective.each(network, x1, Rng.of(seed, len(x1)))
+    assert not any(heard[0.0]) and any(heard[1.0])
+
+
 def test_inputs_are_left_as_they_were(objective, network, x1):
     before = {name: getattr(x1, name).clone() for name in ("mask", *FIELDS)}
     weights = {key: value.clone() for key, value in network.state_dict().items()}

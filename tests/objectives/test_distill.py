@@ -6,7 +6,6 @@ import csv
 import json
 import math
 from itertools import pairwise
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,10 +19,11 @@ from molflow.chem.vocabulary import Vocabulary
 from molflow.cli import main
 from molflow.config import Config, parse_config, read_config
 from molflow.couplings.independent import Independent
+from molflow.data.sizes import Sizes
 from molflow.data.store import Store
 from molflow.data.toys import make_toy
 from molflow.experiment import Facts, make_model, make_objective
-from molflow.generate import Sampling
+from molflow.generate import Model, Sampling
 from molflow.geometry import centre
 from molflow.objectives.distill import Distill
 from molflow.paths.joint import Joint
@@ -59,6 +59,7 @@ class Says(nn.Module):
         for name, classes in CLASSES.items():
             self.pred[name] = 60.0 * one_hot(getattr(x1, name), classes).float()
         self.asked, self.hints = [], []
+        self.unused = nn.Parameter(torch.zeros(()))  # a network has a device
 
     def forward(self, x, t, *, hint=None):
         self.asked.append(t[0].item())
@@ -66,11 +67,11 @@ class Says(nn.Module):
         return self.pred
 
 
-def objective(teacher, sample=Sampling(), vocabulary=None, **keywords):  # noqa: B008, it is frozen
+def objective(teacher, sample=Sampling(), vocabulary=None, hinted=True, **keywords):  # noqa: B008, it is frozen
     prior = Product([Gaussian("pos", 3, 1.4), Uniform("atom", 4), Uniform("bond", 3)])
     path = Joint({"pos": Linear(), "atom": Jump(4), "bond": Jump(3)})
-    model = SimpleNamespace(network=teacher, device=torch.device("cpu"), vocabulary=vocabulary)
-    return Distill(prior, Independent(), path, Beta(), WEIGHTS, sample, model, **keywords)  # type: ignore[arg-type]
+    model = Model(teacher, path, prior, vocabulary or Vocabulary(), Sizes({4: 1}), hinted=hinted)
+    return Distill(prior, Independent(), path, Beta(), WEIGHTS, sample, model, **keywords)
 
 
 def test_who_says_what_the_teacher_ends_with_has_no_loss():
@@ -146,6 +147,13 @@ def test_the_student_walks_there_by_its_own_steps_and_learns_with_its_own_hint()
     fresh = Says(own)
     objective(teacher, steps=[1]).each(fresh, molecules(), Rng.of(0, 4))
     assert fresh.hints == [None]
+
+
+@pytest.mark.parametrize("hinted", [True, False])
+def test_a_teacher_hears_the_students_hint_if_it_was_taught_with_hints(hinted):
+    student, teacher = Says(molecules(2)), Says(molecules(1))
+    objective(teacher, hinted=hinted, steps=[4]).each(student, molecules(), Rng.of(0, 4))
+    assert all((hint is not None) == hinted for hint in teacher.hints)
 
 
 @pytest.mark.parametrize(("t", "steps"), [(0.0, 10), (0.75, 5), (0.96, 3)])
