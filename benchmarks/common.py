@@ -7,14 +7,26 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from molflow.build import UserError
+
 RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("torch", "numpy", "rdkit", "torch-geometric", "e3nn", "lightning", "pot", "scipy", "safetensors")
+
+
+def command(main: Callable[[], None]) -> None:
+    """A benchmark as a command: a mistake in what was asked is told in its own words, without where in the code."""
+    try:
+        main()
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def median_seconds(

@@ -14,7 +14,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import numpy as np
-from common import report
+from common import command, report
 from variety import some, variety
 
 import molflow
@@ -66,4 +66,4 @@ def described(batch: Any, known: dict[str, float]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

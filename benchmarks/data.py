@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from common import median_seconds, report
+from common import command, median_seconds, report
 
 from molflow.chem.elements import SYMBOL
 from molflow.data.loader import Loader
@@ -133,4 +133,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -27,7 +27,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import numpy as np
 import torch
-from common import RESULTS, report, surroundings
+from common import RESULTS, command, report, surroundings
 from qm9 import cell, timed
 from variety import covered, scaffolds, some, variety
 
@@ -324,4 +324,4 @@ def speed(model: str, counts: list[int], evaluations: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

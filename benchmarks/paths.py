@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from common import RESULTS
+from common import RESULTS, command
 from paths_book import Book, Cell
 from paths_measure import determinism, floor, quality, steps_of, straight, travel
 from paths_plan import BASE, QUICK, ROOT, TASKS, Task
@@ -178,4 +178,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from common import RESULTS, report
+from common import RESULTS, command, report
 
 import molflow
 from molflow import jobs
@@ -243,4 +243,4 @@ def curve(model: str, device: str, runs: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

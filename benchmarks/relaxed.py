@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from common import RESULTS, report
+from common import RESULTS, command, report
 from variety import some
 
 import molflow
@@ -68,4 +68,4 @@ def relaxed(molecules: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

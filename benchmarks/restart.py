@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from common import report
+from common import command, report
 from variety import some, variety
 
 import molflow
@@ -67,6 +67,8 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=600)
     parser.add_argument("--seed", type=int, default=5)
     args = parser.parse_args()
+    if strange := [t for t in args.times if not 0 <= t < 1]:
+        parser.error(f"--times are from 0 on and below 1, not {strange[0]:g}")
     model, store = molflow.load(args.model, "cpu"), Store(args.data)
     objective = make_objective(read_card(args.model).config, model)
     index = store.indices("val")
@@ -108,4 +110,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from common import report
+from common import command, report
 
 from molflow.batch import Batch
 from molflow.chem.elements import SYMBOL
@@ -176,4 +176,4 @@ def memory(counts: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

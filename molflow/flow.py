@@ -17,10 +17,11 @@ from molflow.rng import Rng
 class Flow:
     """u_t(x) = E[dx_t/dt | x_t = x], from the endpoint that the network predicts.
 
-    One object a run: it counts the evaluations and, where the network has learnt from such hints (``hinted``), hands each
-    prediction to the next (self-conditioning, Chen et al. 2023). A ``temperature`` below 1 sharpens the predicted laws of labels, p^(1/T); a ``haste`` above 1 lets
-    labels jump more often than their path does, so that they are settled while coordinates still move. ``steer`` has
-    the last word on each predicted endpoint: (endpoint, x, t) -> endpoint.
+    One object a run: it counts the evaluations and hands each prediction to the next as a hint (self-conditioning, Chen
+    et al. 2023), if the network was taught with such: ``hinted``. A ``temperature`` below 1 sharpens the predicted
+    laws of labels, p^(1/T); a ``haste`` above 1 lets labels jump more often than their path does, so that they are
+    settled while coordinates still move. ``steer`` has the last word on each predicted endpoint: (endpoint, x, t) ->
+    endpoint.
     """
 
     def __init__(
