@@ -12,6 +12,7 @@ import yaml
 from molflow.batch import FIELDS
 from molflow.build import UserError, at, from_mapping, no_file, unknown
 from molflow.generate import Sampling
+from molflow.objectives.distances import DISTANCES
 from molflow.yamlfile import read_yaml, told_by_line
 
 EPOCHS = 10.0  # of a run that is told no length
@@ -34,14 +35,16 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    weights: dict[str, float] = field(default_factory=lambda: {"pos": 1.0, "atom": 0.5, "charge": 0.5, "bond": 0.5})
+    weights: dict[str, float] = field(  # of each field, and of distances of near atoms, which count if they have one
+        default_factory=lambda: {"pos": 1.0, "atom": 0.5, "charge": 0.5, "bond": 0.5}
+    )
     hint: float = 0.5  # share of the steps that train with a previous prediction at hand
 
     def __post_init__(self):
         _require("loss.hint", self.hint, 0 <= self.hint <= 1, "between 0 and 1")
         for name, weight in self.weights.items():
-            if name not in FIELDS:
-                raise unknown("field of loss.weights", name, FIELDS)
+            if name not in (*FIELDS, DISTANCES):
+                raise unknown("loss of loss.weights", name, (*FIELDS, DISTANCES))
             _require(f"loss.weights.{name}", weight, weight >= 0, "0 or more")
 
 

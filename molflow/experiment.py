@@ -22,6 +22,7 @@ from molflow.data.store import Store
 from molflow.generate import Model
 from molflow.networks import NETWORKS
 from molflow.objectives import OBJECTIVES
+from molflow.objectives.distances import DISTANCES
 from molflow.objectives.objective import Objective
 from molflow.paths import PATHS
 from molflow.paths.joint import Joint
@@ -177,6 +178,8 @@ def make_model(config: Config, facts: Facts) -> Model:
 def make_objective(config: Config, model: Model, teacher: Model | None = None) -> Objective:
     """What training minimises; some objectives learn from a teacher."""
     weights = {name: config.loss.weights.get(name, 1.0) for name in model.path.paths}
+    if near := config.loss.weights.get(DISTANCES):
+        weights[DISTANCES] = near
     coupling = Chain([_coupling(k, spec, model.prior) for k, spec in enumerate(config.coupling)])
     if coupling.turns and not (config.data.centred and "rotation" in model.network.symmetries):
         why = "clouds that are not centred" if not config.data.centred else f"network {_name(config.network)}"

@@ -71,7 +71,7 @@ def test_set_key_makes_the_mappings_on_the_way():
         ("data.pairs", "0", "data.pairs must be at least 1"),
         ("data.workers", "-1", "data.workers must be 0 or more"),
         ("data.fields", "[pos, colour]", "'colour'; choose from atom, bond, charge, pos"),
-        ("loss.weights.pso", "1", "unknown field of loss.weights 'pso' .did you mean 'pos'."),
+        ("loss.weights.pso", "1", "unknown loss of loss.weights 'pso' .did you mean 'pos'."),
         ("loss.weights.pos", "-1", "loss.weights.pos must be 0 or more"),
         ("loss.hint", "2", "loss.hint must be between 0 and 1"),
         ("sample.steps", "0", "steps must be at least 1, not 0"),

@@ -10,6 +10,7 @@ from torch import Tensor
 from molflow.batch import Batch
 from molflow.couplings.coupling import Coupling
 from molflow.geometry import centre
+from molflow.objectives.distances import DISTANCES, distances
 from molflow.paths.joint import Joint
 from molflow.priors.prior import Product
 from molflow.rng import Rng
@@ -20,6 +21,7 @@ class Objective:
     """L = E over t, (x0, x1) ~ q, x_t ~ p_t(. | x0, x1) of sum_f w_f loss_f(network(x_t, t), x1).
 
     ``hint`` is the share of steps that first predict without a hint and then train with that prediction as the hint.
+    A weight of ``distances`` adds, beside the losses of the fields, the errors of distances between near atoms.
     """
 
     leaps = False  # whether it asks the network for spans
@@ -56,7 +58,7 @@ class Objective:
         return self.prior(x1, rng) if self.path.mixes else None
 
     def each(self, network, x1: Batch, rng: Rng) -> tuple[Tensor, dict[str, Tensor]]:
-        """The time of each molecule [B], and for each field the losses [B]."""
+        """The time of each molecule [B], and for each field, and for distances if weighed, the losses [B]."""
         x0, x1 = self.pair(x1, rng)
         return self.match(network, x0, x1, rng)
 
@@ -68,10 +70,17 @@ class Objective:
         if rng.scalar() < self.hint:
             with torch.no_grad():
                 hint = self.path.endpoint(network(x, t), x, t)
-        return t, self.path.loss(network(x, t, hint=hint), x, x1, t)
+        return t, self.losses(network(x, t, hint=hint), x, x1, t)
+
+    def losses(self, pred: Mapping[str, Tensor], x: Batch, x1: Batch, t: Tensor) -> dict[str, Tensor]:
+        """What a prediction costs, [B] each: of every field, and of distances if they have a weight."""
+        losses = self.path.loss(pred, x, x1, t)
+        if self.weights.get(DISTANCES):
+            losses[DISTANCES] = distances(self.path, pred, x, x1, t)
+        return losses
 
     def __call__(self, network, x1: Batch, rng: Rng) -> dict[str, Tensor]:
-        """The loss of each field, the mean over molecules."""
+        """The losses, their means over molecules."""
         t, losses = self.each(network, x1, rng)
         weight = self.times.weight(t)
         if torch.is_grad_enabled():  # training, not validation

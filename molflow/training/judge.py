@@ -15,7 +15,7 @@ MOST = 2000  # validation molecules
 
 def columns(training: Training) -> list[str]:
     """The columns of metrics.csv."""
-    losses = ["loss", *(f"loss_{name}" for name in training.model.path.paths)]
+    losses = ["loss", *(f"loss_{name}" for name in training.objective.weights)]
     planned = ["steps_planned"] if training.config.train.minutes else []
     return [
         *("step", "molecules", "seconds", *planned, "molecules_per_second", "lr"),
