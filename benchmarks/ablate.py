@@ -57,6 +57,8 @@ ARMS: dict[str, list[str]] = {  # the base is what every other arm changes furth
     "loss weight capped at 25": ["path.pos={name: linear, cap: 25}"],
     "loss weight capped at 1000": ["path.pos={name: linear, cap: 1000}"],
     "coordinates weighed as noise": ["path.pos={name: linear, weigh: noise, cap: 400}", "loss.weights.pos=4.0"],
+    "distances 0.1": ["loss.weights.distances=0.1"],
+    "distances 0.5": ["loss.weights.distances=0.5"],
     "no hint": ["loss.hint=0"],
     "hint in nine of ten": ["loss.hint=0.9"],
     "independent coupling": ["coupling=[independent]"],

@@ -22,7 +22,7 @@ from molflow.atomic import replacing
 from molflow.build import UserError, unknown
 from molflow.config import Config, parse_config
 from molflow.device import pick_device
-from molflow.experiment import Facts, make_model, ways_of
+from molflow.experiment import Facts, make_model, predicted, ways_of
 from molflow.generate import Model, Sampling
 
 FORMAT, VERSION = "molflow-model", 1
@@ -83,12 +83,18 @@ def load(source: str | Path, device: str = "auto") -> Model:
     return model.to(pick_device(device))
 
 
-def begin_from(source: str | Path, network: nn.Module, facts: Facts) -> None:
-    """Give a network the weights of a model of the same shape, whose classes mean the same."""
+def begin_from(source: str | Path, network: nn.Module, facts: Facts, config: Config) -> None:
+    """Give a network the weights of a model of the same shape, whose outputs mean the same."""
     folder = locate(source)
-    theirs, ours = read_card(folder).facts.vocabulary, facts.vocabulary
+    card = read_card(folder)
+    theirs, ours = card.facts.vocabulary, facts.vocabulary
     if theirs != ours:
         raise UserError(f"train.init: the labels of {source} are {theirs}, and those of the data {ours}")
+    if predicted(card.config) != predicted(config):
+        raise UserError(
+            f"train.init: {source} predicts the {predicted(card.config)}, and this run would read it as the "
+            f"{predicted(config)}: give it path.pos.predicts={predicted(card.config)}"
+        )
     try:
         begun = {name: value for name, value in network.state_dict().items() if name in SPAN}
         network.load_state_dict(begun | read_weights(folder))

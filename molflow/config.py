@@ -20,6 +20,10 @@ LENGTHS = ("epochs", "steps", "minutes")
 Component = str | dict[str, Any]  # a name, or {name: ..., keyword: ...}
 
 
+def name_of(spec: Component) -> str:
+    return spec if isinstance(spec, str) else str(spec.get("name", ""))
+
+
 @dataclass(frozen=True)
 class DataConfig:
     path: str = ""
@@ -41,7 +45,8 @@ class LossConfig:
     hint: float = 0.5  # share of the steps that train with a previous prediction at hand
 
     def __post_init__(self):
-        _require("loss.hint", self.hint, 0 <= self.hint <= 1, "between 0 and 1")
+        allowed = "at least 0 and below 1: the other steps teach to predict without a hint, as each sample begins"
+        _require("loss.hint", self.hint, 0 <= self.hint < 1, allowed)
         for name, weight in self.weights.items():
             if name not in (*FIELDS, DISTANCES):
                 raise unknown("loss of loss.weights", name, (*FIELDS, DISTANCES))

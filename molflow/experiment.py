@@ -13,7 +13,7 @@ import numpy as np
 from molflow.batch import FIELDS
 from molflow.build import UserError, at, build, find, resolve, unknown
 from molflow.chem.vocabulary import Vocabulary
-from molflow.config import Component, Config
+from molflow.config import Component, Config, name_of
 from molflow.couplings import COUPLINGS
 from molflow.couplings.coupling import Chain, Coupling
 from molflow.data.formulas import Formulas
@@ -57,7 +57,9 @@ class Facts:
             )
         if "facts" in store.meta:  # samples, whose noise is told by the facts that it was drawn with
             _check_noise(store, config)
-            return replace(cls.from_dict(json.loads(store.meta["facts"])), checksum=store.checksum)
+            facts = cls.from_dict(json.loads(store.meta["facts"]))
+            sizes = facts.sizes.asked(json.loads(store.meta.get("atoms", "null")))
+            return replace(facts, sizes=sizes, checksum=store.checksum)
         vocabulary = Vocabulary()
         if "atom" in fields:
             bonds = store.bond_orders if "bond" in fields else ()
@@ -107,10 +109,15 @@ def ways_of(config: Config) -> dict[str, Any]:
     }
 
 
+def predicted(config: Config) -> str:
+    """What the network's positions mean."""
+    return getattr(build("path", PATHS, _of_field(config.path, "path", "pos")), "predicts", "endpoint")
+
+
 def _check_noise(store: Store, config: Config) -> None:
     """Samples of a model are read as what it makes, and paired with its own noise."""
     made, now = json.loads(store.meta.get("noise", "{}")), noise_of(config)
-    paired = any(_name(spec) == "reflow" for spec in config.coupling)
+    paired = any(name_of(spec) == "reflow" for spec in config.coupling)
     for key in made if paired else made.keys() & {"data.fields"}:
         if made[key] != now[key]:
             raise UserError(f"{store.path} holds samples of a model with {key}={made[key]}; say so, not {now[key]}")
@@ -151,10 +158,10 @@ def make_model(config: Config, facts: Facts) -> Model:
                 paths[name] = build("path", PATHS, path_spec, states=states)
             widths[name] = (states, classes[name])
         _check_fit(name, prior_spec, prior, path_spec, paths[name])
-        if made := set(prior.reads) & set(fields):
+        if prior.reads:
             raise UserError(
-                f"prior.{name}: {_name(prior_spec)!r} as given reads {min(made)}, which this model makes itself: when "
-                "it samples there is none yet. Use gaussian, sized, or harmonic with graph: chain"
+                f"prior.{name}: {name_of(prior_spec)!r} as given reads {min(prior.reads)}, and when a model samples "
+                "there is none yet. Use gaussian, sized, or harmonic with graph: chain"
             )
         priors.append(prior)
     try:
@@ -162,6 +169,13 @@ def make_model(config: Config, facts: Facts) -> Model:
             network = build("network", NETWORKS, config.network, fields=widths, dim=facts.dim)
     except (RuntimeError, ArithmeticError) as error:  # torch's word for a width below one
         raise UserError(f"network {config.network}: it cannot be built ({error})") from error
+    if not config.data.centred and "translation" in network.symmetries:
+        all_of_them: Any = {name: resolve(target) for name, target in NETWORKS.items()}
+        placed = ", ".join(name for name, each in all_of_them.items() if "translation" not in each.symmetries)
+        raise UserError(
+            f"data.centred=false: clouds then have a place, and network {name_of(config.network)} cannot tell one "
+            f"from another; take {placed}, or data.centred=true"
+        )
     return Model(
         network,
         Joint(paths),
@@ -172,6 +186,7 @@ def make_model(config: Config, facts: Facts) -> Model:
         defaults=config.sample,
         formulas=facts.formulas,
         hinted=config.loss.hint > 0,
+        paired=any(name_of(spec) != "independent" for spec in config.coupling),
     )
 
 
@@ -182,7 +197,7 @@ def make_objective(config: Config, model: Model, teacher: Model | None = None) -
         weights[DISTANCES] = near
     coupling = Chain([_coupling(k, spec, model.prior) for k, spec in enumerate(config.coupling)])
     if coupling.turns and not (config.data.centred and "rotation" in model.network.symmetries):
-        why = "clouds that are not centred" if not config.data.centred else f"network {_name(config.network)}"
+        why = "clouds that are not centred" if not config.data.centred else f"network {name_of(config.network)}"
         raise UserError(
             f"coupling align turns the noise onto the data, and {why} would learn that turn: give it rotate: false"
         )
@@ -204,7 +219,7 @@ def make_objective(config: Config, model: Model, teacher: Model | None = None) -
             teacher=teacher,
         )
     if objective.leaps and not model.network.spans:
-        raise UserError(f"objective {_name(config.objective)!r} teaches leaps: give the network span: true")
+        raise UserError(f"objective {name_of(config.objective)!r} teaches leaps: give the network span: true")
     return objective
 
 
@@ -217,8 +232,9 @@ def _fields(config: Config) -> list[str]:
     fields = list(config.data.fields)
     if "pos" not in fields:
         raise UserError("data.fields must hold pos: every molecule has coordinates")
-    if "bond" in fields and "atom" not in fields:
-        raise UserError("data.fields holds bond but not atom: bonds join atoms")
+    for name, why in (("bond", "bonds join atoms"), ("charge", "charges are those of atoms")):
+        if name in fields and "atom" not in fields:
+            raise UserError(f"data.fields holds {name} but not atom: {why}")
     return [name for name in FIELDS if name in fields]
 
 
@@ -235,13 +251,13 @@ def _with_facts(spec: Component, field: str, facts: Facts) -> Component:
     """A prior's specification with what the data say of its keywords, where the user says nothing."""
     known = {"scale": facts.scale, "law": facts.law} if field == "pos" else {"shares": facts.shares.get(field)}
     try:
-        prior: Any = find("prior", PRIORS, _name(spec))
+        prior: Any = find("prior", PRIORS, name_of(spec))
     except UserError:
         return spec  # build will say so, and where
     if field not in prior.fields:
         serves: Any = {name: resolve(target) for name, target in PRIORS.items()}
         fitting = ", ".join(sorted(name for name, each in serves.items() if field in each.fields))
-        raise UserError(f"prior.{field}: {_name(spec)!r} is no noise of {field}, which takes {fitting}")
+        raise UserError(f"prior.{field}: {name_of(spec)!r} is no noise of {field}, which takes {fitting}")
     taken = inspect.signature(prior).parameters
     return {key: value for key, value in known.items() if key in taken and value is not None} | _mapping(spec)
 
@@ -249,16 +265,12 @@ def _with_facts(spec: Component, field: str, facts: Facts) -> Component:
 def _check_fit(field: str, prior_spec: Component, prior: Prior, path_spec: Component, path: Path) -> None:
     """Labels want a path of labels, and a path wants the prior's kind of state."""
     if field != "pos" and not hasattr(path, "states"):
-        raise UserError(f"path.{field}: {_name(path_spec)!r} is a path of coordinates; labels take jump or one_hot")
+        raise UserError(f"path.{field}: {name_of(path_spec)!r} is a path of coordinates; labels take jump or one_hot")
     if prior.discrete != path.discrete:
         choices = {name: resolve(target) for name, target in PRIORS.items()}
         fitting = [name for name, c in choices.items() if c.discrete == path.discrete and field in c.fields]  # type: ignore
-        path_name, prior_name = _name(path_spec), _name(prior_spec)
+        path_name, prior_name = name_of(path_spec), name_of(prior_spec)
         raise UserError(f"prior.{field}: path {path_name!r} starts from {' or '.join(fitting)}, not {prior_name!r}")
-
-
-def _name(spec: Component) -> str:
-    return spec if isinstance(spec, str) else str(spec.get("name", ""))
 
 
 def _mapping(spec: Component) -> dict[str, Any]:

@@ -92,11 +92,13 @@ class Model:
         grids: Mapping[int, Sequence[float]] | None = None,
         formulas: Formulas | None = None,
         hinted: bool = True,
+        paired: bool = False,
     ):
         self.network, self.path, self.prior = network, path, prior
         self.vocabulary, self.sizes, self.dim = vocabulary, sizes, dim
         self.formulas = formulas or Formulas()
         self.hinted = hinted  # whether the network was trained with its previous prediction as a hint
+        self.paired = paired  # whether noise was paired with data by what they are
         self.defaults = defaults or Sampling()
         self.grids: dict[int, Sequence[float]] = dict(grids or {})  # learned, by their number of steps
         self.evaluations = 0  # of the network, for the latest molecules
@@ -205,6 +207,11 @@ class Model:
         """A UserError where the method does not suit this model."""
         method = how.method()
         method.fits(self.path, self.prior)
+        if method.unpaired and self.paired:
+            raise UserError(
+                f"solver {how.solver} takes noise to be independent of the data, and this model's was paired with them "
+                "by its coupling; take ddim or multistep, or train with coupling=[independent]"
+            )
         if method.leaps and not self.network.spans:
             raise UserError(
                 f"solver {how.solver} leaps, and this model's network knows no spans: train one with network.span=true "

@@ -16,7 +16,7 @@ from typing import Any
 import molflow
 from molflow.build import UserError
 from molflow.checkpoint import CONFIG, WEIGHTS, locate, write_atomically
-from molflow.config import Config, dump_config, read_config
+from molflow.config import Config, dump_config, name_of, read_config
 
 FREE_ON_RESUME = {"train", "sample", "data"}  # what may differ from the run's first part; the rest makes another run
 FIXED_IN_TRAIN = (
@@ -24,6 +24,7 @@ FIXED_IN_TRAIN = (
     "teacher",
 )
 FIXED_IN_DATA = ("pairs", "fields", "centred")
+FIXED_IN_SAMPLE = ("grid", "solver", "temperature", "haste", "composition")  # where an objective goes by them
 
 
 class Run:
@@ -69,7 +70,8 @@ class Run:
             raise UserError(f"{self.folder} is no run folder to resume; leave out --resume to start one")
         before, now = read_config(self.config).to_dict(), config.to_dict()
         changed = [key for key in now if key not in FREE_ON_RESUME and now[key] != before[key]]
-        for part, fixed in (("train", FIXED_IN_TRAIN), ("data", FIXED_IN_DATA)):
+        lesson = FIXED_IN_SAMPLE if name_of(config.objective) != "matching" else ()
+        for part, fixed in (("train", FIXED_IN_TRAIN), ("data", FIXED_IN_DATA), ("sample", lesson)):
             changed += [f"{part}.{key}" for key in fixed if now[part][key] != before[part][key]]
         if changed:
             differ = "differs" if len(changed) == 1 else "differ"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,11 +106,14 @@ def test_a_way_of_sampling_and_learned_grids_are_kept_beside_the_weights(folder)
 def test_the_weights_of_a_network_without_spans_begin_one_with_them(model, folder):
     spec = {**CONFIG.network, "span": True}
     leaper = make_model(parse_config({"network": spec}), FACTS)
-    begin_from(folder, leaper.network, FACTS)
+    begin_from(folder, leaper.network, FACTS, CONFIG)
     assert same(leaper.sample(4, steps=3, seed=1), model.sample(4, steps=3, seed=1))
     assert not leaper.network.clock.span.weight.any()
     with pytest.raises(UserError, match="train.init: the weights of .* do not fit this network"):
-        begin_from(folder, make_model(parse_config({"network": {**spec, "layers": 2}}), FACTS).network, FACTS)
+        begin_from(folder, make_model(parse_config({"network": {**spec, "layers": 2}}), FACTS).network, FACTS, CONFIG)
+    other = replace(CONFIG, path={**CONFIG.path, "pos": {"name": "linear", "predicts": "noise"}})
+    with pytest.raises(UserError, match="predicts the endpoint, and this run would read it as the noise"):
+        begin_from(folder, leaper.network, FACTS, other)
 
 
 def damage(path, edit):

@@ -11,6 +11,7 @@ from molflow.config import Config, dump_config, parse_config, read_config, set_k
 from molflow.data.sizes import Sizes
 from molflow.data.store import Store
 from molflow.experiment import Facts, make_model, make_objective
+from molflow.generate import Sampling
 
 FACTS = Facts(Vocabulary(("H", "C", "N+"), (), (0, 1, 2)), Sizes({3: 1, 5: 3}), 1.5, 3, "sha256:abc")
 TINY = {"name": "dense", "width": 16, "pair_width": 8, "vectors": 2, "heads": 2, "layers": 1}
@@ -73,7 +74,7 @@ def test_set_key_makes_the_mappings_on_the_way():
         ("data.fields", "[pos, colour]", "'colour'; choose from atom, bond, charge, pos"),
         ("loss.weights.pso", "1", "unknown loss of loss.weights 'pso' .did you mean 'pos'."),
         ("loss.weights.pos", "-1", "loss.weights.pos must be 0 or more"),
-        ("loss.hint", "2", "loss.hint must be between 0 and 1"),
+        ("loss.hint", "1", "loss.hint must be at least 0 and below 1: the other steps teach .* without a hint"),
         ("sample.steps", "0", "steps must be at least 1, not 0"),
         ("sample.grid", "quadratc", "unknown time grid 'quadratc' .did you mean 'quadratic'."),
         ("sample.solver", "rk5", "unknown solver 'rk5'.*choose from"),
@@ -166,7 +167,38 @@ def test_the_same_seed_gives_the_same_weights(few_molecules):
     assert not torch.equal(weights(1), weights(2))
 
 
-@pytest.mark.parametrize("changes", [{"network": "pointwise"}, {"network": TINY, "data": {"centred": False}}])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"network": TINY, "data": {"centred": False}}, "network dense cannot tell one from another; take pointwise"),
+        ({"network": "pointwise", "data": {"centred": False}, "prior": {"pos": "harmonic"}}, "harmonic .* no place"),
+        (
+            {"prior": {"pos": {"name": "harmonic", "graph": "bonds"}}},
+            "reads bond, and when a model samples",
+        ),
+        ({"data": {"fields": ["pos", "charge"]}}, "holds charge but not atom"),
+    ],
+    ids=str,
+)
+def test_what_would_learn_nothing_is_refused(changes, message):
+    base = {"prior": {"pos": "gaussian", "atom": "uniform", "charge": "uniform", "bond": "uniform"}}
+    with pytest.raises(UserError, match=message):
+        make_model(parse_config({**changes, "prior": {**base["prior"], **changes.get("prior", {})}}), FACTS)
+
+
+def test_ancestral_steps_are_refused_where_noise_was_paired():
+    path = {"pos": "variance_preserving", "atom": "jump", "bond": "jump"}
+    for coupling, refused in (["align"], True), (["independent"], False), (["independent", "minibatch_ot"], True):
+        model = make_model(parse_config({"path": path, "coupling": coupling, "network": TINY}), FACTS)
+        how = Sampling(steps=2, solver="ancestral")
+        if refused:
+            with pytest.raises(UserError, match="independent of the data, and this model's was paired"):
+                model.check(how)
+        else:
+            model.check(how)
+
+
+@pytest.mark.parametrize("changes", [{"network": "pointwise"}, {"network": "pointwise", "data": {"centred": False}}])
 def test_noise_is_turned_only_where_its_turn_cannot_be_learned(changes):
     """Rotating the noise onto the data gives it the data's orientation, which an equivariant network cannot see."""
     config = parse_config(changes)

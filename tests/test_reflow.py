@@ -71,6 +71,14 @@ def test_every_sample_is_there_exactly_as_it_was_made(teacher, pairs):
     assert len(made.charge.unique()) > 1
 
 
+def test_a_student_of_pairs_of_some_sizes_makes_those_sizes(teacher, tmp_path):
+    out = tmp_path / "six.safetensors"
+    assert make(teacher, out, "--atoms", "6") == 0
+    store = Store(out)
+    assert set(store.sizes.tolist()) == {6}
+    assert set(Facts.of(store, parse_config(VALUES)).sizes.weights) == {6}
+
+
 def test_it_says_what_made_it(teacher, pairs):
     meta, card = pairs.meta, read_card(teacher)
     assert (meta["seed"], meta["model"]) == (str(SEED), str(teacher))

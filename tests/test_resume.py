@@ -207,6 +207,32 @@ def test_resuming_something_else_is_refused_by_name(config, whole, capsys, chang
     assert contents(whole) == before
 
 
+def test_sampling_may_change_on_resume_unless_the_lesson_goes_by_it(config, tmp_path, capsys):
+    """Leaps are those of the grid; a plain flow is learnt whatever it will be sampled by."""
+    for objective, code in (("matching", 0), ("shortcut", 2)):
+        given = [f"objective={objective}", "network.span=true", "train.steps=2", "train.validate=1"]
+        out = tmp_path / objective
+        assert train(config, out, *given) == 0
+        assert train(config, out, "--resume", *given, "sample.grid=linear") == code
+    assert "--resume: sample.grid differs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("solver=leap", "knows no spans"),
+        ("solver=ancestral", "steps back along a diffusion"),
+        ("grid=learned", "no learned grid of 50 steps"),
+        ("composition=4", "formulas of the training set"),
+    ],
+)
+def test_a_way_of_sampling_that_does_not_suit_is_told_before_the_first_step(config, tmp_path, capsys, how, message):
+    points = ["data.fields=[pos]"] if how.startswith("composition") else []  # which have no formulas
+    assert train(config, tmp_path / "run", f"sample.{how}", *points) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_resuming_on_other_data_is_refused(config, whole, root, capsys):
     before = contents(whole)
     assert train(config, whole, "--resume", f"data.path={root / 'data' / 'small.safetensors'}") == 2

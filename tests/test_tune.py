@@ -7,13 +7,14 @@ from itertools import pairwise
 import pytest
 import torch
 
-from molflow.analysis.grids import learn_grids
+from molflow.analysis.grids import learn_grids, reuse_of
 from molflow.checkpoint import load, save
 from molflow.chem.vocabulary import Vocabulary
 from molflow.cli import main
 from molflow.config import parse_config
 from molflow.data.sizes import Sizes
 from molflow.experiment import Facts, make_model
+from molflow.generate import Sampling
 
 FACTS = Facts(Vocabulary(), Sizes({4: 1, 6: 1}), 1.5, 3)
 
@@ -52,6 +53,23 @@ def test_learned_grids_err_less_than_even_ones(folder):
     assert errors["learned"] < errors["linear"]
 
 
+@pytest.mark.parametrize(
+    ("solver", "reuse"),
+    [
+        ("euler", 0.0),
+        ("ancestral", 0.0),
+        ("churn", 0.0),
+        ("heun", 1.0),
+        ("multistep", 1.0),
+        ({"name": "multistep", "reuse": 0.5}, 0.5),
+        ({"name": "confident", "reuse": 0.25}, 0.25),
+    ],
+    ids=str,
+)
+def test_grids_are_learned_for_what_the_solver_reuses(solver, reuse):
+    assert reuse_of(Sampling(solver=solver)) == reuse
+
+
 def test_the_command_keeps_them(folder, tmp_path, capsys):
     assert main(["tune", str(folder), "--steps", "2,5", "--n", "6", "--device", "cpu", "--grid", "sine"]) == 0
     assert "config.json written; try: molflow sample" in capsys.readouterr().out
@@ -65,6 +83,17 @@ def test_the_command_keeps_them(folder, tmp_path, capsys):
     assert "grids of 2, 5 steps" in capsys.readouterr().out
     assert main(["sample", str(folder), "--steps", "7", "--grid", "learned", *out, "--overwrite"]) == 2
     assert "no learned grid of 7 steps, it has those of 2, 5" in capsys.readouterr().err
+
+
+def test_a_model_whose_default_is_a_learned_grid_has_it(folder, tmp_path, capsys):
+    """Of the steps that it takes when nothing is said, be they asked for or not."""
+    tuned = ["tune", str(folder), "--n", "4", "--device", "cpu", "--grid", "learned"]
+    assert main([*tuned, "--steps", "2"]) == 0
+    assert sorted(load(folder, "cpu").grids) == [2, 50]
+    assert main(["sample", str(folder), "--n", "2", "--out", str(tmp_path / "x.npz"), "--device", "cpu"]) == 0
+    assert "50 multistep steps on a learned grid" in capsys.readouterr().out
+    assert main(["tune", str(folder), "--n", "4", "--device", "cpu", "--steps", "3", "--haste", "2"]) == 0
+    assert sorted(load(folder, "cpu").grids) == [2, 3, 50]
 
 
 def test_what_cannot_be_learned_is_told(folder, capsys):

@@ -43,4 +43,4 @@ def learn_grids(model: Model, steps: Sequence[int], n: int = 96, seed: int = 0) 
 def reuse_of(how: Sampling) -> float:
     """How much of the past its solver reuses; second-order methods of two evaluations err as if it were all."""
     method = how.method()
-    return getattr(method, "reuse", 0.0 if method.order == 1 else 1.0)
+    return getattr(method, "reuse", 0.0 if method.order in (None, 1) else 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 BARS = 10  # lines of the curve that is printed
@@ -67,7 +68,7 @@ def straightness(
         from molflow.experiment import make_objective
 
         store, card = Store(data), read_card(model)
-        objective = make_objective(card.config, loaded.to("cpu"))
+        objective = make_objective(replace(card.config, objective="matching"), loaded.to("cpu"))  # it pairs alike
         objective.coupling.prepare(store.prop_names, store.meta)
         few = store.indices("train")[: max(n, 1)]
         pairs = card.config.data.pairs

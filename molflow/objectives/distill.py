@@ -62,7 +62,9 @@ class Distill(Objective):
             raise UserError(f"objective distill: a student has no learned grid yet; sample.grid is {', '.join(GRIDS)}")
         self.teacher, self.sampling = teacher, sample
         self.steps, self.fine, self.temperature, self.haste = list(steps), fine, temperature, haste
-        self.method = Sampling(solver=solver).method()
+        onward = Sampling(solver=solver)
+        teacher.check(onward)
+        self.method = onward.method()
         self.groups = grouped(teacher.vocabulary)[1] if sample.composition else None
 
     def each(self, network, x1: Batch, rng: Rng) -> tuple[Tensor, dict[str, Tensor]]:
@@ -78,7 +80,7 @@ class Distill(Objective):
     ) -> tuple[Batch, float, Mapping[str, Tensor] | None]:
         """Where the student is after some of its steps, when that is, and what it last predicted."""
         n = self.steps[int(rng.scalar() * len(self.steps))]
-        first = 1 if n > 2 else 0  # the first of many steps tells no more than the rough shape
+        first = 1 if n > 2 and min(self.steps) <= 2 else 0  # of many, one tells the rough shape alone; learnt with few
         k = first + int(rng.scalar() * (n - first))
         times = grid(self.sampling.grid, n)[: k + 1]
         how = self.sampling

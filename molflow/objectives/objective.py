@@ -64,28 +64,34 @@ class Objective:
 
     def match(self, network, x0: Batch, x1: Batch, rng: Rng) -> tuple[Tensor, dict[str, Tensor]]:
         """The times and losses of molecules with their noise."""
-        t = self.times(rng)
-        x = self.path.sample(x0, x1, t, rng, self.fresh(x1, rng))
+        times = self.times if torch.is_grad_enabled() else self.times.yardstick()
+        t, fresh = times(rng), self.fresh(x1, rng)
+        x = self.path.sample(x0, x1, t, rng, fresh)
         hint = None
         if rng.scalar() < self.hint:
             with torch.no_grad():
                 hint = self.path.endpoint(network(x, t), x, t)
-        return t, self.losses(network(x, t, hint=hint), x, x1, t)
+        losses = self.losses(network(x, t, hint=hint), x, x1, t, self.path.goal(x0, x1, t, fresh))
+        weight = times.weight(t)
+        if torch.is_grad_enabled():  # training, not validation
+            times.learn(t, self.total(losses))
+        return t, {name: weight * loss for name, loss in losses.items()}
 
-    def losses(self, pred: Mapping[str, Tensor], x: Batch, x1: Batch, t: Tensor) -> dict[str, Tensor]:
-        """What a prediction costs, [B] each: of every field, and of distances if they have a weight."""
-        losses = self.path.loss(pred, x, x1, t)
+    def losses(
+        self, pred: Mapping[str, Tensor], x: Batch, x1: Batch, t: Tensor, goal: Batch | None = None
+    ) -> dict[str, Tensor]:
+        """What a prediction costs, [B] each: of every field, and of distances if they have a weight.
+
+        ``goal``: the endpoints to learn, where they are not x1 itself.
+        """
+        losses = self.path.loss(pred, x, goal or x1, t)
         if self.weights.get(DISTANCES):
             losses[DISTANCES] = distances(self.path, pred, x, x1, t)
         return losses
 
     def __call__(self, network, x1: Batch, rng: Rng) -> dict[str, Tensor]:
         """The losses, their means over molecules."""
-        t, losses = self.each(network, x1, rng)
-        weight = self.times.weight(t)
-        if torch.is_grad_enabled():  # training, not validation
-            self.times.learn(t, self.total(losses))
-        return {name: (weight * loss).mean() for name, loss in losses.items()}
+        return {name: loss.mean() for name, loss in self.each(network, x1, rng)[1].items()}
 
     def total(self, losses: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum that training descends."""

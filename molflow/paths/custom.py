@@ -51,6 +51,7 @@ class Custom(Positions):
             "alpha(1) = 1 and sigma(1) = 0": abs(a[-1] - 1) < 1e-6 and abs(s[-1]) < 1e-6,
             "sigma > 0 before the end": bool((s[:-1] > 0).all()),
             "alpha / sigma always rises": bool((rate > 0).all()),
+            "a finite slope at t = 0": all(bool(slope.isfinite()) for slope in self.slopes(t[0])),
         }.items():
             if not holds:
                 raise UserError(f"path custom: alpha={alpha!r} and sigma={sigma!r} make no path: need {what}")

@@ -31,6 +31,16 @@ class Joint:
             x[name] = path.sample(getattr(x0, name), getattr(x1, name), t, rng, again)
         return x1.replace(**x).tidy()
 
+    def goal(self, x0: Batch, x1: Batch, t: Time, fresh: Batch | None = None) -> Batch:
+        """The endpoints to learn: x1, but where a path mixes in noise again."""
+        if fresh is None:
+            return x1
+        ends = {
+            name: path.goal(getattr(x0, name), getattr(x1, name), t, getattr(fresh, name))
+            for name, path in self.paths.items()
+        }
+        return x1.replace(**ends).tidy()
+
     def endpoint(self, pred: Mapping[str, Tensor], x: Batch, t: Time) -> dict[str, Tensor]:
         return {name: path.endpoint(pred[name], getattr(x, name), t) for name, path in self.paths.items()}
 

@@ -30,6 +30,10 @@ class Path(ABC):
     def sample(self, x0: Tensor, x1: Tensor, t: Time, rng: Rng, fresh: Tensor | None = None) -> Tensor:
         """x_t given both ends."""
 
+    def goal(self, x0: Tensor, x1: Tensor, t: Time, fresh: Tensor | None = None) -> Tensor:
+        """The endpoint to learn: the one whose velocity is that of the way from x0 to x1, which is mostly x1."""
+        return x1
+
     @abstractmethod
     def endpoint(self, pred: Tensor, x: Tensor, t: Time) -> Tensor:
         """The network's output at (x, t) as an expected endpoint: a position, or a distribution over classes."""

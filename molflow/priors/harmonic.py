@@ -26,11 +26,20 @@ class Harmonic(Prior):
 
     fields = ("pos",)
     normal = True
-    centred = True
 
-    def __init__(self, field: str, channels: int, graph: Literal["chain", "bonds"] = "chain", length: float = 0.8):
+    def __init__(
+        self,
+        field: str,
+        channels: int,
+        graph: Literal["chain", "bonds"] = "chain",
+        length: float = 0.8,
+        centred: bool = True,
+    ):
         if length <= 0:
             raise UserError(f"prior harmonic of {field}: length must be above 0, not {length}")
+        if not centred:
+            raise UserError(f"prior harmonic of {field} has no place in space: take gaussian where data.centred=false")
+        self.centred = True
         self.field, self.channels, self.graph, self.length = field, channels, graph, length
         self.reads = ("bond",) if graph == "bonds" else ()
 

@@ -16,6 +16,7 @@ class Ancestral(Solver):
     """x_s ~ q(x_s | x_t, x1_hat), a step back along the noising process: DDPM's sampling (Ho et al. 2020)."""
 
     evaluations = 1
+    unpaired = True
 
     def fits(self, path: Joint, prior: Product | None) -> None:
         for name, one in path.paths.items():

@@ -22,7 +22,7 @@ class Confident(Solver):
     def __init__(self, chance: float = 1.0, reuse: float = 1.0):
         if not 0 <= chance < float("inf"):
             raise UserError(f"solver confident: chance must be 0 or more, not {chance}")
-        self.chance = chance
+        self.chance, self.reuse = chance, reuse
         self.method = Multistep(reuse)
 
     def start(self) -> None:

@@ -51,6 +51,7 @@ class Solver(ABC):
     order: int | None = None  # of the error in the step; None: of a stochastic method, which has no path to follow
     evaluations: int | None = None  # a step; None: as many as the tolerance needs
     keeps_law = True  # whether labels have the path's law in the limit of many steps
+    unpaired = False  # whether noise must be independent of the data for its steps to be right
     leaps = False  # whether it asks how far a step of some span leads, which a network must have learnt
 
     def start(self) -> None:  # noqa: B027, most have no past

@@ -9,6 +9,7 @@ from torch.nn.functional import one_hot
 from molflow.build import UserError
 from molflow.rng import Rng
 from molflow.times.times import Times
+from molflow.times.uniform import Uniform
 
 
 class Importance(Times):
@@ -55,6 +56,9 @@ class Importance(Times):
             return torch.ones_like(t)
         density = self.shares().to(t.device)[self.bin(t)] * self.bins
         return density.reciprocal().to(t.dtype)
+
+    def yardstick(self) -> Times:
+        return Uniform()
 
     def learn(self, t: Tensor, loss: Tensor) -> None:
         self.sums, self.counts = self.sums.to(loss.device), self.counts.to(loss.device)

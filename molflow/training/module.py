@@ -12,6 +12,7 @@ from lightning import LightningModule
 from torch import Tensor
 
 from molflow.batch import Batch
+from molflow.build import at
 from molflow.checkpoint import begin_from, taught_by
 from molflow.config import EPOCHS, Config
 from molflow.data.loader import Loader
@@ -42,6 +43,8 @@ class Training(LightningModule):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed_of(config.seed) >> 1)
             self.model = make_model(config, self.facts)
+        with at("sample"):
+            self.model.times(config.sample)  # what does not suit the model is told now, not when it first samples
         self.objective = make_objective(config, self.model, self.teacher)
         self.objective.coupling.prepare(store.prop_names, store.meta)
         self.network = self.model.network
@@ -208,7 +211,7 @@ class Training(LightningModule):
 
     def begin_from(self, source: str) -> None:
         """Weights and average of another model, before the first step."""
-        begin_from(source, self.network, self.facts)
+        begin_from(source, self.network, self.facts, self.config)
         self.average.load_state_dict(self.network.state_dict())
 
     # -- what a checkpoint holds: tensors and numbers alone

@@ -111,6 +111,20 @@ def test_what_a_coupling_does_to_the_way(tmp_path):
     assert after < 0.7 * before
 
 
+def test_the_pairs_of_a_student_are_told_without_its_teacher(tmp_path, capsys):
+    store = make_toy(tmp_path / "moons.safetensors", "moons", n=50)
+    from molflow.checkpoint import save
+
+    values = {"data": {"fields": ["pos"], "centred": False}, "network": {"name": "pointwise", "width": 8}}
+    config = parse_config({**values, "coupling": ["independent"], "objective": "distill"})
+    facts = Facts.of(store, config)
+    weights = make_model(config, facts).network.state_dict()
+    save(tmp_path / "student", {name: value + 0.2 for name, value in weights.items()}, config, facts, {})
+    line = ["straightness", str(tmp_path / "student"), "--n", "4", "--steps", "3", "--device", "cpu"]
+    assert main([*line, "--data", str(store.path)]) == 0
+    assert "the coupling on 4 molecules" in capsys.readouterr().out
+
+
 def test_it_is_a_name_of_the_package():
     assert molflow.straightness is straightness
 

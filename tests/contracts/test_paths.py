@@ -331,3 +331,27 @@ def test_same_stream_same_state_alone_and_in_a_batch(path, ends):
     for b in range(B):
         alone = path.sample(ends.x0[b : b + 1, :3], ends.x1[b : b + 1, :3], times(0.5)[:1], Rng(0, torch.tensor([b])))
         torch.testing.assert_close(alone[0], x[b, :3], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", sorted(PATHS))
+@pytest.mark.parametrize("paired", [False, True], ids=["independent", "paired"])
+def test_the_best_prediction_carries_noise_to_the_data(name, paired, make):
+    """Noise N(0, 1), data N(0, 4), and of paired noise x1 = 2 x0: the best linear prediction of what a path asks for is
+    the best of all, and its flow must end at the data's law."""
+    if Positions not in getattr(resolve(PATHS[name]), "__mro__", ()):
+        pytest.skip("a path of labels")
+    path = make.member("path", PATHS, name)
+    n, steps = 40_000, 100
+    random = torch.Generator().manual_seed(0)
+    x0, other, fresh = torch.randn(3, n, 1, 1, generator=random, dtype=torch.float64)
+    x1 = 2 * (x0 if paired else other)
+    fresh = fresh if path.mixes else None
+    start = torch.full((n,), 0.0, dtype=torch.float64)
+    x = path.sample(x0, x1, start, rng(), fresh)
+    for k in range(steps):
+        t, s = k / steps, (k + 1) / steps
+        at = torch.full((n,), t, dtype=torch.float64)
+        seen, goal = path.sample(x0, x1, at, rng(), fresh), path.goal(x0, x1, at, fresh)
+        slope = (seen * goal).mean() / seen.square().mean()
+        x = path.hold(x, slope * x, t, s, None)
+    assert float(x.std()) == pytest.approx(2.0, rel=0.03)

@@ -81,6 +81,7 @@ def test_derivatives_of_a_formula_by_hand():
         ("t", "1 - t / 2", r"sigma\(1\) = 0"),
         ("t", "(1 - t) * (1 - 4 * t)", "sigma > 0"),
         ("sin(5 * pi / 2 * t)", "1 - t", "rises"),
+        ("sqrt(t)", "1 - t", "a finite slope at t = 0"),
         ("t +", "1 - t", "cannot read 't \\+'"),
         ("x", "1 - t", "cannot read 'x'"),
         ("__import__('os').system('true')", "1 - t", "cannot read"),
