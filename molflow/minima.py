@@ -43,8 +43,8 @@ def relax(
 ) -> Minima:
     """The nearest minima by a force field (``MMFF94s``) or by semi-empirical quantum chemistry (``GFN2``).
 
-    What cannot be relaxed (no parameters, not converged, no molecule) is named in ``failed``; of a batch it keeps its
-    coordinates, in a list it is None. Nothing given is changed.
+    What cannot be relaxed (no parameters, not converged, hydrogens implied, no molecule) is named in ``failed``; of a
+    batch it keeps its coordinates, in a list it is None. Nothing given is changed.
 
     >>> from rdkit import Chem
     >>> from rdkit.Chem.rdDistGeom import EmbedMolecule

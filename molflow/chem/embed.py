@@ -59,11 +59,15 @@ def embed_mol(mol: Mol, conformers: int = 1, seed: int = 0) -> Embedded:
     probe = Chem.Mol(mol)  # asking for MMFF's parameters kekulises its argument
     if rdForceFieldHelpers.MMFFHasAllMoleculeParams(probe):
         relaxed = Chem.Mol(mol)
-        results = rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(relaxed, maxIters=_STEPS, mmffVariant="MMFF94s")
+        results = rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(
+            relaxed, maxIters=_STEPS, mmffVariant="MMFF94s", ignoreInterfragInteractions=False
+        )
         name = "MMFF94s"
     elif rdForceFieldHelpers.UFFHasAllMoleculeParams(probe):
         relaxed = Chem.Mol(mol)
-        results = rdForceFieldHelpers.UFFOptimizeMoleculeConfs(relaxed, maxIters=_STEPS)
+        results = rdForceFieldHelpers.UFFOptimizeMoleculeConfs(
+            relaxed, maxIters=_STEPS, ignoreInterfragInteractions=False
+        )
         name = "UFF"
     else:
         return Embedded(mol, [float("nan")] * len(ids), "none")

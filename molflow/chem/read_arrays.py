@@ -11,7 +11,7 @@ import numpy as np
 
 from molflow.build import UserError
 from molflow.chem.molecule import build_mol
-from molflow.chem.record import Record
+from molflow.chem.record import Record, named_split, unknown_split
 
 _WHOLE = ("offsets", "numbers", "charges", "bond_offsets", "bonds")
 _LAYOUT = ("offsets", "numbers", "positions", "charges", "bond_offsets", "bonds", "smiles", "split")
@@ -53,6 +53,8 @@ def load_npz(path: Path) -> Arrays:
     splits = [name for name in columns if name == "split" or name.endswith("_split")]
     if splits and "split" not in columns:
         columns["split"] = columns.pop(splits[0])
+    if splits and columns["split"].dtype.kind in "SU":
+        columns["split"] = _split_numbers(path, columns["split"])
     count = len(columns["offsets"]) - 1
     props = {
         name: column.astype(np.float64)
@@ -75,6 +77,14 @@ def _numbers(path: Path, name: str, column: np.ndarray) -> np.ndarray:
             raise UserError(f"{path}: {name} has entries that are not whole numbers")
         return column.astype(np.int64)
     return column
+
+
+def _split_numbers(path: Path, names: np.ndarray) -> np.ndarray:
+    found = {name: named_split(name) for name in np.unique(names.astype(str)).tolist()}
+    for name, fields in found.items():
+        if "split" not in fields:
+            raise UserError(f"{path}: {unknown_split(name)}")
+    return np.array([found[name]["split"] for name in names.astype(str).ravel().tolist()], np.uint8)
 
 
 def _check(path: Path, arrays: Arrays) -> None:

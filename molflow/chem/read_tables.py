@@ -8,9 +8,7 @@ from typing import Any
 
 from molflow.build import UserError
 from molflow.chem.read_text import number_or_none
-from molflow.chem.record import Lines, Record
-
-SPLIT_NAMES = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2, "0": 0, "1": 1, "2": 2}
+from molflow.chem.record import Lines, Record, named_split
 
 
 def smi(lines: Lines) -> Iterator[Record]:
@@ -42,15 +40,13 @@ def csv(lines: Lines) -> Iterator[Record]:
             yield lines.record(error=f"the row has {len(row)} of {len(names)} columns")
             continue
         entries = {name: entry.strip() for k, (name, entry) in enumerate(zip(names, row)) if k != column}
-        split = next(
-            (SPLIT_NAMES.get(entry.lower()) for name, entry in entries.items() if name.lower() == "split"), None
-        )
+        split = next((entry for name, entry in entries.items() if name.lower() == "split"), "")
         props = {
             name: value
             for name, entry in entries.items()
             if name.lower() != "split" and (value := number_or_none(entry)) is not None
         }
-        yield lines.record(**_molecule(row[column].strip()), props=props, split=split)
+        yield lines.record(**_molecule(row[column].strip()), props=props, **named_split(split))
     yield from lines.end()
 
 

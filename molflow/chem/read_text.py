@@ -10,7 +10,7 @@ import numpy as np
 
 from molflow.chem.elements import NUMBER
 from molflow.chem.molecule import build_mol
-from molflow.chem.record import Lines, Record
+from molflow.chem.record import Lines, Record, named_split
 
 _COUNTS = re.compile(r"[ \d]{6}.*V[23]000\s*$")
 _FIELD = re.compile(r">.*<(.+)>")
@@ -24,6 +24,13 @@ def number_or_none(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def _told(fields: dict[str, str]) -> dict[str, Any]:
+    """The properties that are numbers, and the split."""
+    splits = [fields.pop(name) for name in list(fields) if name.lower() == "split"]
+    props = {name: value for name, text in fields.items() if (value := number_or_none(text)) is not None}
+    return {"props": props, **named_split(splits[0] if splits else "")}
 
 
 # -- SDF
@@ -60,11 +67,8 @@ def _molecule(block: list[str]) -> dict[str, Any]:
         mol = Chem.MolFromMolBlock("\n".join(block[: ends[0] + 1]), sanitize=False, removeHs=False)
     if mol is None:
         return _why(block)
-    props = {}
-    for k in range(ends[0] + 1, len(block) - 1):
-        if (match := _FIELD.match(block[k])) and (value := number_or_none(block[k + 1])) is not None:
-            props[match[1]] = value
-    return {"mol": mol, "props": props}
+    fields = {m[1]: block[k + 1] for k in range(ends[0] + 1, len(block) - 1) if (m := _FIELD.match(block[k]))}
+    return {"mol": mol, **_told(fields)}
 
 
 def _why(block: list[str]) -> dict[str, Any]:
@@ -126,10 +130,10 @@ def _frame(lines: Lines, count: int, comment: str) -> dict[str, Any]:
             unknown = unknown or row[element]
     if unknown:
         return {"error": f"{unknown!r} is no element", "reason": "unknown_element"}
-    props = {name: value for name, text in pairs.items() if (value := number_or_none(text)) is not None}
-    charge = props.pop("charge", 0.0)
+    told = _told(pairs)
+    charge = told["props"].pop("charge", 0.0)
     mol = build_mol(numbers, [0] * count, [], np.array(positions, dtype=np.float64).reshape(-1, 3))
-    return {"mol": mol, "props": props, "has_bonds": False, "charge": int(charge) if charge == charge else 0}
+    return {"mol": mol, **told, "has_bonds": False, "charge": int(charge) if charge == charge else 0}
 
 
 def _give_back(lines: Lines, taken: list[str]) -> None:

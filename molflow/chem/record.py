@@ -7,9 +7,9 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from molflow.build import UserError
+from molflow.build import UserError, unknown
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -29,9 +29,30 @@ class Record:
     charge: int = 0  # of the whole molecule, where it has no bonds
     smiles: str = ""  # as written, where the file has it
     split: int | None = None  # 0 train, 1 validation, 2 test, where the file says
+    bad_split: str = ""  # what the file says instead, where that names no split
 
     def __str__(self) -> str:
         return f"{self.file}, record {self.index}"
+
+
+_SPLITS = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2, "0": 0, "1": 1, "2": 2}
+
+
+def named_split(text: str) -> dict[str, Any]:
+    """The fields of a ``Record`` for what a file says of its split.
+
+    >>> named_split("Val"), named_split("trian"), named_split("")
+    ({'split': 1}, {'bad_split': 'trian'}, {})
+    """
+    name = text.strip()
+    if name.lower() in _SPLITS:
+        return {"split": _SPLITS[name.lower()]}
+    return {"bad_split": name} if name else {}
+
+
+def unknown_split(name: str) -> UserError:
+    """What to say of a split that has no such name."""
+    return unknown("split", name, ("train", "val", "test"))
 
 
 class Lines:

@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 
     from molflow.batch import Batch
 
+_NOTHING = "?"  # the SMILES of no atoms would be an empty line, which readers pass over
+
 
 class Writer:
     """Takes batches or lists of molecules; the file appears, complete, when the ``with`` block ends without an error.
 
-    Molecules are written as they are, invalid ones too; None, which no format can say, becomes a molecule of no atoms.
+    Molecules are written as they are, invalid ones too; None, which no format can say, becomes a molecule of no atoms,
+    and that a ``?`` in a file of SMILES, which no reader takes for one: a failure stays a line, and counted.
     A batch without bonds is written without them where the format allows (xyz, npz); elsewhere they are perceived.
     """
 
@@ -160,6 +163,8 @@ def _extxyz(mol: Mol) -> str:
 def _smi(mol: Mol) -> str:
     from rdkit import Chem
 
+    if not mol.GetNumAtoms():
+        return _NOTHING + "\n"
     try:
         return Chem.MolToSmiles(Chem.RemoveHs(mol)) + "\n"
     except (ValueError, RuntimeError):  # it does not sanitise: the graph as it is, hydrogens included

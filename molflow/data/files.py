@@ -17,7 +17,7 @@ import numpy as np
 from molflow.build import UserError, unknown
 from molflow.chem.io import expand, format_of, read
 from molflow.chem.read_arrays import load_npz
-from molflow.chem.record import Record
+from molflow.chem.record import Record, unknown_split
 from molflow.data.flat import ready
 from molflow.data.prepare import Prepared, prepare
 from molflow.data.writer import StoreWriter
@@ -116,6 +116,9 @@ class _Import:
                 self.summary.records += 1
                 if record.mol is None:
                     self._fail(record.file, record.index, record.error)
+                elif record.bad_split and self.split == "given":
+                    why = f"{unknown_split(record.bad_split)}; --split random draws them all"
+                    self._fail(record.file, record.index, why)
                 else:
                     waiting.append(Record(record.file, record.index, props=record.props, split=record.split))
                     yield record

@@ -1,4 +1,4 @@
-"""The npz layout straight into a data file: no Python object a molecule, but for those whose bonds need RDKit."""
+"""The npz layout straight into a data file: RDKit reads each molecule once, for its SMILES, in blocks."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ class Ready:
 
 
 def ready(arrays: Arrays, aromatic: bool = False, workers: int | None = None, timeout: float | None = 60.0) -> Ready:
-    """Refuse what no data file takes; make the bonds Kekule (or aromatic) and find the SMILES that are missing."""
+    """Refuse what no data file takes, make the bonds Kekule (or aromatic) where they are not, and read their SMILES."""
     assert arrays.bonds is not None and arrays.bond_offsets is not None
     refused = _impossible(arrays)
     bonds = arrays.bonds.astype(np.int64)
+    charges = np.zeros(len(arrays.numbers), np.int64) if arrays.charges is None else arrays.charges.astype(np.int64)
     counts = np.diff(arrays.bond_offsets)
     marked = np.zeros(len(arrays), bool)
     marked[np.repeat(np.arange(len(arrays)), counts)[bonds[:, 2] == 4]] = True
-    todo = np.full(len(arrays), True) if arrays.smiles is None else marked != aromatic
+    todo = np.full(len(arrays), True)
     todo[list(refused)] = False
-    smiles = np.full(len(arrays), b"", object) if arrays.smiles is None else arrays.smiles
+    smiles = np.full(len(arrays), b"", object)
     which = np.flatnonzero(todo)
     blocks = [which[k : k + _BLOCK] for k in range(0, len(which), _BLOCK)]
     items = ([_molecule(arrays, int(k)) for k in block] for block in blocks)
@@ -46,13 +47,13 @@ def ready(arrays: Arrays, aromatic: bool = False, workers: int | None = None, ti
             if isinstance(found, str):
                 refused[k] = found
                 continue
-            orders, text = found
-            bonds[arrays.bond_offsets[k] : arrays.bond_offsets[k + 1], 2] = orders
-            if arrays.smiles is None:
-                smiles[k] = text
+            orders, charged, smiles[k] = found
+            if marked[k] != aromatic:
+                bonds[arrays.bond_offsets[k] : arrays.bond_offsets[k + 1], 2] = orders
+                charges[arrays.offsets[k] : arrays.offsets[k + 1]] = charged
     keep = np.full(len(arrays), True)
     keep[list(refused)] = False
-    return Ready(_only(arrays, keep, bonds, smiles), np.flatnonzero(keep), dict(sorted(refused.items())))
+    return Ready(_only(arrays, keep, charges, bonds, smiles), np.flatnonzero(keep), dict(sorted(refused.items())))
 
 
 def _impossible(arrays: Arrays) -> dict[int, str]:
@@ -73,15 +74,16 @@ def _molecule(arrays: Arrays, k: int) -> tuple[list[int], list[int], list[list[i
     return numbers, charges, arrays.bonds[arrays.bond_offsets[k] : arrays.bond_offsets[k + 1]].tolist()
 
 
-def _rework(molecules: list[tuple], aromatic: bool) -> list[tuple[list[int], bytes] | str]:
-    """The orders of each molecule's bonds, Kekule or aromatic, and its SMILES; or why not."""
+def _rework(molecules: list[tuple], aromatic: bool) -> list[tuple[list[int], list[int], bytes] | str]:
+    """The orders of each molecule's bonds, Kekule or aromatic, its charges, which sanitising may mend, and its SMILES;
+    or why not."""
     from rdkit import rdBase
 
     with rdBase.BlockLogs():
         return [_reworked(molecule, aromatic) for molecule in molecules]
 
 
-def _reworked(molecule: tuple, aromatic: bool) -> tuple[list[int], bytes] | str:
+def _reworked(molecule: tuple, aromatic: bool) -> tuple[list[int], list[int], bytes] | str:
     from rdkit import Chem
 
     numbers, charges, bonds = molecule
@@ -96,10 +98,11 @@ def _reworked(molecule: tuple, aromatic: bool) -> tuple[list[int], bytes] | str:
     except (ValueError, UserError) as error:
         return f"it does not sanitise: {str(error).strip()}"
     orders = [bond.GetBondTypeAsDouble() for bond in mol.GetBonds()]
-    return [4 if order == 1.5 else int(order) for order in orders], smiles
+    charged = [atom.GetFormalCharge() for atom in mol.GetAtoms()]
+    return [4 if order == 1.5 else int(order) for order in orders], charged, smiles
 
 
-def _only(arrays: Arrays, keep: np.ndarray, bonds: np.ndarray, smiles: np.ndarray) -> Arrays:
+def _only(arrays: Arrays, keep: np.ndarray, charges: np.ndarray, bonds: np.ndarray, smiles: np.ndarray) -> Arrays:
     assert arrays.bond_offsets is not None
     sizes, counts = np.diff(arrays.offsets), np.diff(arrays.bond_offsets)
     atoms, edges = np.repeat(keep, sizes), np.repeat(keep, counts)
@@ -111,7 +114,7 @@ def _only(arrays: Arrays, keep: np.ndarray, bonds: np.ndarray, smiles: np.ndarra
         offsets=offsets(sizes),
         numbers=arrays.numbers[atoms],
         positions=arrays.positions[atoms],
-        charges=np.zeros(int(atoms.sum()), np.int8) if arrays.charges is None else arrays.charges[atoms],
+        charges=charges[atoms],
         bond_offsets=offsets(counts),
         bonds=bonds[edges],
         smiles=smiles[keep],

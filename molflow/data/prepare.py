@@ -47,7 +47,9 @@ def _whole(record: Record, conformers: int, seed: int) -> Mol:
     if not mol.GetNumAtoms():
         raise UserError("a molecule without atoms")
     if not mol.GetNumConformers():
-        return embed(record.smiles, conformers, seed).mol
+        embedded = embed(record.smiles, conformers, seed).mol
+        _check_positions(embedded)
+        return embedded
     _check_positions(mol)
     if not record.has_bonds:
         numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
@@ -65,15 +67,16 @@ def _whole(record: Record, conformers: int, seed: int) -> Mol:
 
 
 def _check_positions(mol: Mol) -> None:
-    pos = mol.GetConformer().GetPositions()
-    if not np.isfinite(pos).all():
-        raise UserError("a coordinate is not a finite number")
-    square = np.square(pos[:, None] - pos).sum(-1)
-    np.fill_diagonal(square, np.inf)
-    if square.min() < TOO_CLOSE**2:
-        raise UserError(f"two atoms are {square.min() ** 0.5:.2f} angstrom apart")
-    if not pos[:, 2].any() and max(atom.GetDegree() for atom in mol.GetAtoms()) > 3:
-        raise UserError("it is a drawing in two dimensions; import its SMILES instead")
+    for conformer in mol.GetConformers():
+        pos = conformer.GetPositions()
+        if not np.isfinite(pos).all():
+            raise UserError("a coordinate is not a finite number")
+        square = np.square(pos[:, None] - pos).sum(-1)
+        np.fill_diagonal(square, np.inf)
+        if square.min() < TOO_CLOSE**2:
+            raise UserError(f"two atoms are {square.min() ** 0.5:.2f} angstrom apart")
+        if not pos[:, 2].any() and max(atom.GetDegree() for atom in mol.GetAtoms()) > 3:
+            raise UserError("it is a drawing in two dimensions; import its SMILES instead")
 
 
 def _arrays(mol: Mol, aromatic: bool) -> Prepared:

@@ -28,8 +28,8 @@ class Conformers(Measurement):
     """COV-R = mean_i [min_j R_ij < t], MAT-R = mean_i min_j R_ij, for reference conformers i and generated ones j.
 
     R is the symmetric RMSD of heavy atoms. COV-P and MAT-P exchange the axes; the figures are means over molecules.
-    A molecule without a generated conformer counts with 0 in COV-R and COV-P; a failed conformer of ours is one that
-    covers nothing.
+    A molecule without a generated conformer counts with 0 in COV-R and COV-P; one of ours that failed, or that has no
+    coordinates, covers nothing.
     """
 
     name = "conformers"
@@ -45,6 +45,8 @@ class Conformers(Measurement):
     def figures(self, sample: Molecules, reference: Reference | None, how: How) -> dict[str, Any]:
         if reference is None or not len(reference.train):
             return {"not_measured": "no reference conformers were given"}
+        if not reference.train.has_pos.any():
+            return {"not_measured": "no reference conformer has coordinates"}
         theirs, ours = by_graph(reference.train), by_graph(sample)
         targets = [(name, mol) for name, mols in theirs.items() for mol in mols if mol is not None]
         items = [(mol, ours.get(name, [])) for name, mol in targets]
@@ -109,15 +111,15 @@ def by_graph(molecules: Molecules) -> dict[str, list[Mol | None]]:
     read, at = molecules.generated, molecules.offsets
     with rdBase.BlockLogs():
         for k, row in enumerate(rows(molecules)):
-            pos = molecules.pos[at[k] : at[k + 1]]
-            if read.mols[k] is None and molecules.faults[k] != "non_finite":
+            pos, fault = molecules.pos[at[k] : at[k + 1]], molecules.faults[k]
+            if read.mols[k] is None and fault != "non_finite":
                 continue
             mol = build_mol(*row, np.nan_to_num(pos))
             if mol is None or Chem.SanitizeMol(mol, catchErrors=True):
                 continue
             heavy = Chem.RemoveHs(mol)
             name = Chem.MolToSmiles(heavy, isomericSmiles=False)
-            out[name].append(None if molecules.faults[k] else heavy)
+            out[name].append(None if fault or not molecules.has_pos[k] else heavy)
     return dict(out)
 
 

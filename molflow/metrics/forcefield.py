@@ -10,7 +10,8 @@ _STEPS = 5000
 
 
 class ForceField(Relaxation):
-    """MMFF94s (Halgren 1999) through RDKit; a molecule without parameters is not measured."""
+    """MMFF94s (Halgren 1999) through RDKit, between the pieces of a molecule too; one without parameters is not
+    measured."""
 
     name = "forcefield"
     tier = "forcefield"
@@ -31,7 +32,9 @@ def minimum(molecule: Molecule) -> tuple[np.ndarray, float, float] | str:
     with rdBase.BlockLogs():
         mol = molecule.to_rdkit()
         properties = MMFFGetMoleculeProperties(mol, "MMFF94s")
-        field = MMFFGetMoleculeForceField(mol, properties) if properties is not None else None
+        if properties is None:
+            return "no_parameters"
+        field = MMFFGetMoleculeForceField(mol, properties, ignoreInterfragInteractions=False)
         if field is None:
             return "no_parameters"
         before = field.CalcEnergy()

@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 def of_mols(
     mols: Sequence[Mol | None], reasons: Sequence[str] | None = None, has_bonds: Sequence[bool] | None = None
 ) -> Molecules:
-    """From RDKit molecules, sanitised or not, by their first conformer; None is failed, for the reason beside it."""
+    """From RDKit molecules, sanitised or not, by their first conformer; None is failed, for the reason beside it.
+
+    Unless ``has_bonds`` says it of each, all have bonds or none, as in a batch: they do where one of them has some.
+    """
     pieces = [_read(mol) for mol in mols]
-    bonded = [bool(piece[3]) for piece in pieces] if has_bonds is None else has_bonds
+    if has_bonds is None:
+        has_bonds = [any(piece[3] for piece in pieces)] * len(mols)
     return Molecules(
         offsets=offsets_of([len(piece[0]) for piece in pieces]),
         numbers=np.array([z for piece in pieces for z in piece[0]], np.int64),
@@ -33,7 +37,7 @@ def of_mols(
         bond_offsets=offsets_of([len(piece[3]) for piece in pieces]),
         bonds=np.array([bond for piece in pieces for bond in piece[3]], np.int64).reshape(-1, 3),
         has_pos=np.array([mol is not None and mol.GetNumConformers() > 0 for mol in mols], bool),
-        has_bonds=np.array(bonded, bool),
+        has_bonds=np.array(has_bonds, bool),
         hidden_h=np.array([piece[4] for piece in pieces], bool),
         unread={k: (reasons[k] if reasons else "failed") for k, mol in enumerate(mols) if mol is None},
     )

@@ -37,7 +37,7 @@ def with_bonds(molecules: Molecules, charges: Sequence[int], workers: int = 1, t
             found[k] = result
     order = np.arange(len(molecules))
     order[list(found)] = len(molecules) + np.arange(len(found))
-    out = Molecules.cat([molecules, of_mols(list(found.values()))])[order]
+    out = Molecules.cat([molecules, of_mols(list(found.values()), has_bonds=[True] * len(found))])[order]
     out.pos[:] = molecules.pos  # RDKit's molecules lose half of their digits on the way between processes
     out.unbonded.clear()
     out.unbonded.update(unbonded)

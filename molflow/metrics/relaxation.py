@@ -49,9 +49,13 @@ class Relaxed:
 
 
 def sanitised(molecules: Molecules) -> tuple[dict[int, Molecule], dict[int, str]]:
-    """Those that sanitise, and why the others do not."""
+    """Those that sanitise, and have coordinates of all their atoms; and why the others cannot be relaxed."""
     at = molecules.offsets
-    unusable = first_of(molecules.generated.unusable, where(~molecules.has_pos, "no_coordinates"))
+    unusable = first_of(
+        molecules.generated.unusable,
+        where(~molecules.has_pos, "no_coordinates"),
+        where(molecules.hidden_h, "implicit_hydrogen"),
+    )
     items = {
         k: Molecule(*row, molecules.pos[at[k] : at[k + 1]]) for k, row in enumerate(rows(molecules)) if not unusable[k]
     }
@@ -61,7 +65,8 @@ def sanitised(molecules: Molecules) -> tuple[dict[int, Molecule], dict[int, str]
 class Relaxation(Measurement):
     """Energy drop E(x) - E(x*) and the way from x to x*, x* the nearest minimum of an energy E.
 
-    Measured are molecules that sanitise, have parameters, and converge; all others are counted by reason.
+    Measured are molecules that sanitise, imply no hydrogen, have parameters, and converge; all others are counted by
+    reason.
     """
 
     section = "energy"

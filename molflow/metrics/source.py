@@ -21,6 +21,7 @@ from molflow.metrics.shard import Block
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
+    from molflow.batch import Batch
     from molflow.chem.record import Record
 
 BLOCK = 2000  # molecules judged at once
@@ -78,6 +79,7 @@ class Source:
 
     def _given(self) -> Iterator[Molecules]:
         whole = [self.molecules] if hasattr(self.molecules, "mask") else self.molecules
+        bonded = isinstance(whole, Sequence) and any(map(_has_bonds, whole))  # of an iterator, each block says so
         mols: list[Mol | None] = []
         for item in whole:
             if hasattr(item, "mask"):
@@ -85,10 +87,10 @@ class Source:
                 continue
             mols.append(item)
             if len(mols) == BLOCK:
-                yield of_mols(mols)
+                yield of_mols(mols, has_bonds=[True] * BLOCK if bonded else None)
                 mols = []
         if mols:
-            yield of_mols(mols)
+            yield of_mols(mols, has_bonds=[True] * len(mols) if bonded else None)
 
     def _file(self, path: Path) -> Iterator[Molecules]:
         if path.suffix == STORE:
@@ -135,6 +137,11 @@ class Source:
         if hasattr(self.molecules, "checksum"):
             return ({"file": str(self.molecules.path), "checksum": self.molecules.checksum, **how},)
         return ({"checksum": f"sha256:{self._digest.hexdigest()}", **how},)
+
+
+def _has_bonds(item: Mol | Batch | None) -> bool:
+    """Whether an RDKit molecule has any; a batch says so of its own molecules alone."""
+    return item is not None and not hasattr(item, "mask") and item.GetNumBonds() > 0  # type: ignore[union-attr]
 
 
 def _hydrogenated(record: Record) -> Record:

@@ -45,6 +45,13 @@ def test_elements_beyond_mmff_take_uff_or_stay():
     assert embed("[He]").mol.GetNumConformers() == 1
 
 
+@pytest.mark.parametrize("smiles", ["C.C", "CC(=O)[O-].[Na+]", "c1ccccc1.O", "C[Se]C.C"])
+def test_pieces_lie_beside_one_another(smiles):
+    for pos in positions(embed(smiles, conformers=3)):
+        apart = np.linalg.norm(pos[:, None] - pos, axis=-1) + 9 * np.eye(len(pos))
+        assert apart.min() > 0.9  # O-H is the shortest bond
+
+
 def test_mistakes():
     with pytest.raises(UserError, match="no SMILES"):
         embed("C(")

@@ -11,7 +11,7 @@ from rdkit.Chem import AllChem
 
 from molflow.batch import Batch
 from molflow.build import UserError
-from molflow.chem.io import open_writer, read, read_all
+from molflow.chem.io import WRITABLE, open_writer, read, read_all
 from molflow.chem.molecule import canonical_smiles
 from molflow.chem.rdkit import from_rdkit, to_rdkit
 
@@ -111,6 +111,14 @@ def test_invalid_molecules_are_written_as_they_are(tmp_path, batch, suffix):
     if records[0].has_bonds:
         (mol,) = to_rdkit(broken[0], sanitize=False)
         assert Chem.MolToSmiles(records[0].mol) == Chem.MolToSmiles(mol)
+
+
+@pytest.mark.parametrize("suffix", WRITABLE)
+def test_failed_molecules_are_counted_in_every_format(tmp_path, suffix):
+    path = tmp_path / f"failed{suffix}"
+    with open_writer(path) as out:
+        out.write([embedded("C"), None, embedded("CO"), None])
+    assert [bool(mol and mol.GetNumAtoms()) for mol in (record.mol for record in read(path))] == [True, False] * 2
 
 
 def test_a_radical_gets_no_hydrogen_on_its_way_through_a_file(tmp_path, batch):

@@ -128,6 +128,14 @@ def test_a_bad_record_is_listed_and_stops_nothing(tmp_path):
     assert not (tmp_path / "strict.safetensors").exists()
 
 
+def test_embedded_molecules_pass_the_checks_of_those_that_have_coordinates(tmp_path):
+    (tmp_path / "pieces.smi").write_text("C.C\n[He].[He]\n")  # no force field moves helium
+    summary = import_files(tmp_path / "pieces.smi", tmp_path / "out.safetensors", conformers=2, workers=0)
+    assert [(index, why) for _, index, why in summary.failures] == [(1, "two atoms are 0.00 angstrom apart")]
+    batch = Store(tmp_path / "out.safetensors").batch([0, 1])
+    assert (torch.cdist(batch.pos, batch.pos) + 9 * torch.eye(10)).min() > 1.0
+
+
 def test_a_molecule_that_takes_too_long_costs_itself(tmp_path):
     (tmp_path / "long.smi").write_text("CO\n" + "C" * 400 + "\nN\n")
     summary = import_files(tmp_path / "long.smi", tmp_path / "out.safetensors", workers=1, timeout=3)
@@ -155,13 +163,48 @@ def test_an_npz_is_checked_molecule_by_molecule(tmp_path):
     assert torch.equal(store.batch([0]).bond, batch[5].bond)
 
 
-def test_smiles_of_an_npz_are_kept(tmp_path):
+@pytest.mark.parametrize("kind", ["bytes", "text"])
+def test_smiles_of_an_npz_are_read_from_its_bonds(tmp_path, kind):
     with open_writer(tmp_path / "a.npz") as out:
-        out.write([embedded("CCO"), embedded("C")])
+        out.write([embedded("CCO"), embedded("C"), embedded("C[C@H](N)C=O"), embedded("C")] * 20)
     columns = dict(np.load(tmp_path / "a.npz"))
-    np.savez(tmp_path / "b.npz", **columns, smiles=np.array([b"OCC", b"[CH4]"]))
+    written = [f"{name} {k}" for k in range(20) for name in ("OCC", "[CH4]", "C[C@H](N)C=O", "methane")]
+    smiles = np.array(written if kind == "text" else [text.encode() for text in written])
+    np.savez(tmp_path / "b.npz", **columns, smiles=smiles)
     import_files(tmp_path / "b.npz", tmp_path / "out.safetensors", workers=0)
-    assert Store(tmp_path / "out.safetensors").all_smiles() == ["OCC", "[CH4]"]
+    store = Store(tmp_path / "out.safetensors")
+    assert store.all_smiles() == ["CCO", "C", "CC(N)C=O", "C"] * 20
+    for name in set(store.all_smiles()):
+        assert len({int(store.split[k]) for k, text in enumerate(store.all_smiles()) if text == name}) == 1, name
+
+
+def test_the_bonds_of_an_npz_stay_as_they_are_where_none_is_aromatic(tmp_path):
+    benzene = Chem.MolFromMolBlock(Chem.MolToMolBlock(embedded("c1ccccc1")), removeHs=False, sanitize=False)
+    for name, swap in (("one", {}), ("other", {1: 2, 2: 1})):
+        with open_writer(tmp_path / f"{name}.npz") as out:
+            out.write([benzene])
+        columns = dict(np.load(tmp_path / f"{name}.npz"))
+        ring = (columns["bonds"][:, :2] < 6).all(1)
+        columns["bonds"][ring, 2] = [swap.get(order, order) for order in columns["bonds"][ring, 2].tolist()]
+        np.savez(tmp_path / f"{name}.npz", **columns)
+        import_files(tmp_path / f"{name}.npz", tmp_path / "out.safetensors", workers=0, overwrite=True)
+        i, j, order = columns["bonds"].astype(int).T
+        store = Store(tmp_path / "out.safetensors")
+        assert store.batch([0]).bond[0, i, j].tolist() == order.tolist()
+        assert store.all_smiles() == ["c1ccccc1"]
+
+
+def test_charges_are_mended_with_the_bonds_that_an_import_rewrites(tmp_path):
+    aromatic = embedded("[O-][N+](=O)c1ccccc1")
+    with open_writer(tmp_path / "a.npz") as out:
+        out.write(from_rdkit([aromatic], aromatic=True))
+    columns = dict(np.load(tmp_path / "a.npz"))
+    columns["charges"][:] = 0
+    columns["bonds"][(columns["bonds"][:, :2] == (0, 1)).all(1), 2] = 2  # O=N=O, as some write it
+    np.savez(tmp_path / "b.npz", **columns)
+    import_files(tmp_path / "b.npz", tmp_path / "out.safetensors", workers=0)
+    store = Store(tmp_path / "out.safetensors")
+    assert store.all_smiles() == molecules(store) == ["O=[N+]([O-])c1ccccc1"]
 
 
 def test_splits(tmp_path, folder):
@@ -179,6 +222,51 @@ def test_splits(tmp_path, folder):
     assert halves[:16] == halves[16:]  # the same molecule again
     assert halves[::2] == halves[1::2]  # its conformers
     assert split(patterns=many, split="random", fractions=(0.5, 0.25, 0.25), seed=1) != halves[::2]
+
+
+NAMED = ["train", "Val", "test", "validation", "2", ""]
+
+
+def with_splits(path: Path, names: list[str]) -> Path:
+    """Methanes whose file says of each what ``names`` says."""
+    block, frame = Chem.SDWriter.GetText(embedded("C")), Chem.MolToXYZBlock(embedded("C")).splitlines()
+    texts = {
+        ".sdf": "".join(block.replace("$$$$", f">  <split>  (1) \n{name}\n\n$$$$") for name in names),
+        ".extxyz": "".join("\n".join([frame[0], f'split="{name}"', *frame[2:], ""]) for name in names),
+        ".csv": "smiles,Split\n" + "".join(f"C,{name}\n" for name in names),
+    }
+    if path.suffix == ".npz":
+        with open_writer(path) as out:
+            out.write([embedded("C")] * len(names))
+        np.savez(path, **dict(np.load(path)), split=np.array(names))
+    else:
+        path.write_text(texts[path.suffix])
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".sdf", ".extxyz", ".csv", ".npz"])
+def test_a_split_that_a_file_names_is_kept(tmp_path, suffix):
+    file, out = with_splits(tmp_path / f"named{suffix}", NAMED[:-1]), tmp_path / "out.safetensors"
+    import_files(file, out, workers=0, fractions=(1, 0, 0))
+    store = Store(out)
+    assert store.split.tolist() == [0, 1, 2, 1, 2]
+    assert not {"split", "Split"} & set(store.prop_names)
+
+
+@pytest.mark.parametrize("suffix", [".sdf", ".extxyz", ".csv"])
+def test_a_split_of_another_name_fails_its_record_and_none_at_all_is_drawn(tmp_path, suffix):
+    file, out = with_splits(tmp_path / f"named{suffix}", ["test", "trian", ""]), tmp_path / "out.safetensors"
+    summary = import_files(file, out, workers=0, fractions=(0, 1, 0))
+    ((_, index, why),) = summary.failures
+    assert index == 1 and "unknown split 'trian' (did you mean 'train'?)" in why and "--split random" in why
+    assert Store(out).split.tolist() == [2, 1]
+    for split in ("train", "random"):
+        assert import_files(file, out, split=split, workers=0, overwrite=True).molecules == 3
+
+
+def test_a_split_of_another_name_refuses_an_npz(tmp_path):
+    with pytest.raises(UserError, match=r"named\.npz: unknown split 'trian'"):
+        import_files(with_splits(tmp_path / "named.npz", ["test", "trian"]), tmp_path / "out.safetensors", workers=0)
 
 
 def test_properties_by_name(tmp_path, folder):

@@ -10,7 +10,7 @@ from killer import dies_on_13_atoms
 from rdkit import Chem
 from shapes import drawn, embedded
 
-from molflow import score
+from molflow import score, write
 from molflow.build import resolve
 from molflow.chem.io import open_writer
 from molflow.metrics import PROTOCOLS
@@ -189,6 +189,24 @@ def test_what_the_input_lacks_decides_which_protocols_apply(tmp_path):
     flat = [Chem.AddHs(Chem.MolFromSmiles(smiles)) for smiles in GOOD]
     assert "edm" not in score(flat).protocols
     assert score(flat, protocols=["edm"])["edm"].inapplicable == "no coordinates in the input"
+
+
+def test_a_molecule_without_bonds_scores_the_same_in_memory_and_in_a_file(tmp_path):
+    bare, good = drawn("CHHHH"), embedded("CO")
+    for mols in ([good, bare], [bare] * 2001 + [good]):
+        with open_writer(tmp_path / "some.sdf", overwrite=True) as out:
+            out.write(mols)
+        found = [score(given, protocols="strict", tier="protocols") for given in (mols, tmp_path / "some.sdf")]
+        assert found[0].to_dict()["protocols"] == found[1].to_dict()["protocols"]
+        assert "no_bonds" not in found[0]["strict"].failures
+    assert score([bare], protocols=["strict"])["strict"].inapplicable == "no bonds in the input"
+
+
+def test_failed_molecules_stay_in_the_denominator_of_a_file_of_smiles(tmp_path):
+    write([embedded("O=C=O"), None, embedded("N#N")], tmp_path / "some.smi")
+    report = score(tmp_path / "some.smi", protocols=["legacy"])
+    assert (report["legacy"].valid.count, report["legacy"].valid.of) == (2, 3)
+    assert report["legacy"].failures == {"unreadable": 1}
 
 
 def test_a_molecule_that_kills_its_worker_costs_nobody_else_anything(monkeypatch):

@@ -8,7 +8,7 @@ from rdkit import Chem
 from rdkit.Chem import QED, AllChem, Crippen, rdMolAlign
 from shapes import drawn, embedded
 
-from molflow import score
+from molflow import relax, score
 from molflow.metrics.conformers import Conformers
 from molflow.metrics.descriptors import Descriptors
 from molflow.metrics.distributions import Distributions
@@ -56,6 +56,25 @@ def test_a_molecule_without_parameters_is_not_measured_and_never_perfect():
     found = ForceField().figures(of_mols(mols), None, How())
     assert (found["rmsd"].measured, found["rmsd"].of, found["rmsd"].unmeasured) == (1, 2, {"no_parameters": 1})
     assert (found["converged"].count, found["converged"].of) == (1, 2)
+
+
+def methanes(apart: float) -> Chem.Mol:
+    other = embedded("C")
+    other.GetConformer().SetPositions(other.GetConformer().GetPositions() + np.array([apart, 0, 0]))
+    return Chem.CombineMols(embedded("C"), other)
+
+
+def test_pieces_feel_one_another():
+    near, far = (ForceField().figures(of_mols([methanes(x)]), None, How())["energy_drop"].mean for x in (2.0, 30.0))
+    assert near > 10 and far == pytest.approx(0, abs=0.5)  # kcal/mol
+
+
+def test_one_that_implies_hydrogens_is_not_measured():
+    bare = Chem.RemoveHs(embedded("CCO"))
+    found = ForceField().figures(of_mols([bare, embedded("CO")]), None, How())
+    assert (found["energy_drop"].measured, found["energy_drop"].unmeasured) == (1, {"implicit_hydrogen": 1})
+    minima = relax([bare])
+    assert (minima.molecules, minima.failed) == ([None], {0: "implicit_hydrogen"})
 
 
 def test_one_that_takes_too_long_is_not_measured():
@@ -127,6 +146,16 @@ def test_a_broken_geometry_of_the_right_molecule_covers_nothing():
     broken.GetConformer().SetPositions(pos)
     found = Conformers().figures(of_mols([broken, embedded("CCO")]), Reference(of_mols([embedded("CCO")])), How())
     assert (found["unmatched"], found["cov@0.5"]["cov_p"].mean, found["cov@0.5"]["cov_r"].mean) == (0, 0.5, 1.0)
+
+
+def test_a_molecule_without_coordinates_is_no_conformer_and_covers_nothing():
+    flat, whole = Chem.AddHs(Chem.MolFromSmiles("CCO")), embedded("CCO")
+    found = Conformers().figures(of_mols([flat, whole]), Reference(of_mols([whole, flat])), How())
+    assert (found["reference_conformers"], found["unmatched"]) == (1, 0)
+    assert (found["cov@0.5"]["cov_r"].mean, found["cov@0.5"]["cov_p"].mean) == (1.0, 0.5)
+    assert Conformers().figures(of_mols([flat]), Reference(of_mols([whole])), How())["cov@0.5"]["cov_r"].mean == 0.0
+    missing = Conformers().figures(of_mols([whole]), Reference(of_mols([flat])), How())
+    assert missing == {"not_measured": "no reference conformer has coordinates"}
 
 
 def test_every_conformer_of_a_molecule_counts():
