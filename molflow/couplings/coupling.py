@@ -17,6 +17,7 @@ from molflow.rng import Rng
 class Coupling(ABC):
     """Re-pairs noise x0 with data x1; molecules and their atoms are moved, never changed."""
 
+    pairs = True  # noise comes to depend on the data
     turns = False  # gives the noise the data's orientation, which only networks that turn with it may see
     lowers = True  # never raises a batch's transport cost
     renews = False  # brings noise of its own in the place of what it is given
@@ -43,6 +44,7 @@ class Chain(Coupling):
 
     def __init__(self, couplings: Sequence[Coupling]):
         self.couplings = tuple(couplings)
+        self.pairs = any(coupling.pairs for coupling in self.couplings)
         self.turns = any(coupling.turns for coupling in self.couplings)
         self.lowers = all(coupling.lowers for coupling in self.couplings)
         self.renews = any(coupling.renews for coupling in self.couplings)

@@ -8,5 +8,7 @@ from molflow.rng import Rng
 class Independent(Coupling):
     """q(x0, x1) = p0(x0) p1(x1): the pairs as they come."""
 
+    pairs = False
+
     def __call__(self, x0: Batch, x1: Batch, rng: Rng) -> tuple[Batch, Batch]:
         return x0, x1

@@ -73,7 +73,7 @@ class Distill(Objective):
         x, t, hint = self.stand(network, x0, rng, steer)
         end = self.teach(x, t, hint, rng, steer)
         times = x.pos.new_full((len(x),), t)
-        return times, self.losses(network(x, times, hint=hint), x, end, times)
+        return times, self.losses(network(x, times, hint=hint), x, end, times, end)
 
     def stand(
         self, network, x0: Batch, rng: Rng, steer: Composition | None = None

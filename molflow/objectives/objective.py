@@ -71,20 +71,19 @@ class Objective:
         if rng.scalar() < self.hint:
             with torch.no_grad():
                 hint = self.path.endpoint(network(x, t), x, t)
-        losses = self.losses(network(x, t, hint=hint), x, x1, t, self.path.goal(x0, x1, t, fresh))
+        goal = self.path.goal(x0, x1, t, fresh) if self.coupling.pairs else x1  # the same in the mean, and less noisy
+        losses = self.losses(network(x, t, hint=hint), x, x1, t, goal)
         weight = times.weight(t)
         if torch.is_grad_enabled():  # training, not validation
             times.learn(t, self.total(losses))
         return t, {name: weight * loss for name, loss in losses.items()}
 
-    def losses(
-        self, pred: Mapping[str, Tensor], x: Batch, x1: Batch, t: Tensor, goal: Batch | None = None
-    ) -> dict[str, Tensor]:
+    def losses(self, pred: Mapping[str, Tensor], x: Batch, x1: Batch, t: Tensor, goal: Batch) -> dict[str, Tensor]:
         """What a prediction costs, [B] each: of every field, and of distances if they have a weight.
 
-        ``goal``: the endpoints to learn, where they are not x1 itself.
+        The endpoint to learn, ``goal``, is mostly the molecule x1 itself.
         """
-        losses = self.path.loss(pred, x, goal or x1, t)
+        losses = self.path.loss(pred, x, goal, t)
         if self.weights.get(DISTANCES):
             losses[DISTANCES] = distances(self.path, pred, x, x1, t)
         return losses

@@ -66,7 +66,7 @@ class Shortcut(Objective):
         target = x1.replace(**merge(self.path, first, then, t, m, s))
         times = x.pos.new_full((len(x),), t)
         pred = network(x, times, hint=hint, span=torch.full_like(times, s - t))
-        return times, self.losses(pred, x, target, times)
+        return times, self.losses(pred, x, target, times, target)
 
     def leap(self, rng: Rng) -> tuple[float, float, float, bool]:
         """A step of a grid, its middle, and whether its halves are the shortest."""
