@@ -29,13 +29,14 @@ from common import RESULTS, command, report
 from variety import variety
 
 import molflow
-from molflow.build import resolve
+from molflow.build import UserError, resolve
 from molflow.checkpoint import read_card
 from molflow.config import Config, read_config
 from molflow.data.loader import BatchPlan
 from molflow.data.store import Store
 from molflow.device import fast_matmul
 from molflow.experiment import make_objective
+from molflow.generate import Sampling
 from molflow.rng import Rng
 from molflow.run import Run
 from molflow.solvers import SOLVERS
@@ -107,7 +108,9 @@ def run(given: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
     config = overridden(given, arm, seed)
     trained = BASE if only_samples(arm) else arm
     folder = folder_of(given, trained, seed)
-    if not (folder / "model.safetensors").exists():
+    if (folder / "model.safetensors").exists():
+        check_same(folder, overridden(given, trained, seed))
+    else:
         fit(overridden(given, trained, seed), folder, overwrite=True, progress=False)
     last = [row for row in Run(folder).read_metrics() if row["val_loss"]][-1]
     model = molflow.load(folder, device="cpu")
@@ -123,11 +126,12 @@ def run(given: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
         "revision": json.loads((folder / "origin.json").read_text()).get("revision", ""),
         "parameters": sum(weight.numel() for weight in model.network.parameters()),
         "n": given.n,
+        "sampling seed": given.sampling_seed,
         **{key: round(float(last[key]), 4) for key in last if key.startswith("val_") and last[key]},
         "errors": errors(overridden(given, trained, seed), folder),
     }
     per_step = resolve(SOLVERS[str(config.sample.solver)]).evaluations
-    for evaluations in given.evaluations:
+    for evaluations in sorted(given.evaluations):
         batch = model.sample(given.n, seed=given.sampling_seed, steps=evaluations // per_step)
         scores = molflow.score(batch, protocols=["edm", "strict"], tier="protocols", rows=False)
         rates = {
@@ -138,6 +142,16 @@ def run(given: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
         row[str(evaluations)] = {name: [rate.count, rate.of, *(rate.ci95 or ())] for name, rate in rates.items()}
         row["variety"] = variety(batch.to_rdkit())  # of the most evaluations
     return row
+
+
+def check_same(folder: Path, config: Config) -> None:
+    """That a run that is kept was trained as is asked now; how it is sampled, and where its data lie, may differ."""
+    before, now = (
+        replace(each, sample=Sampling(), data=replace(each.data, path="")).to_dict()
+        for each in (read_config(folder / "config.yaml"), config)
+    )
+    if changed := [key for key in now if now[key] != before[key]]:
+        raise UserError(f"{folder} was trained with another {', '.join(changed)}: move it away, or give other --runs")
 
 
 @torch.no_grad()
@@ -300,11 +314,13 @@ def main() -> None:
             models[Path(name).name] = errors(config, name)
         write(given, rows, models)
         return
-    done = {(row["arm"], row["seed"], row["molecules asked"], row["sampling"]) for row in kept()}
+    keys = ("arm", "seed", "molecules asked", "sampling", "n", "sampling seed")
+    done = {tuple(row.get(key, 0) for key in keys) for row in kept()}  # rows of before have the sampling seed 0
     for arm in given.only:
         cost = 1.0 if arm == BASE or only_samples(arm) else None
         for seed in given.seeds:
-            if (arm, seed, given.molecules, sampling(overridden(given, arm, seed))) in done:
+            how = sampling(overridden(given, arm, seed))
+            if (arm, seed, given.molecules, how, given.n, given.sampling_seed) in done:
                 continue
             started = time.perf_counter()
             row = run(given, arm, seed)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from molflow.build import UserError
 from molflow.checkpoint import save
+from molflow.config import dump_config
 from molflow.data.store import Store
 from molflow.experiment import Facts, make_model, make_objective
 from molflow.training.optimizers import make_optimizer
@@ -42,6 +44,16 @@ def test_every_arm_builds_and_differs_from_the_base(ablate, few_molecules):
 def test_arms_of_sampling_alone_are_told_from_those_that_train(ablate):
     assert ablate.only_samples("linear grid") and not ablate.only_samples("adamw")
     assert not ablate.only_samples("base"), "the base is what they sample"
+
+
+def test_a_run_that_was_trained_otherwise_is_not_taken_for_the_arm(ablate, few_molecules, tmp_path):
+    config = FILE.parent.parent / "configs/qm9_cpu.yaml"
+    given = argparse.Namespace(data=few_molecules, molecules=480, config=config)
+    (tmp_path / "config.yaml").write_text(dump_config(ablate.overridden(given, "base", 0)))
+    ablate.check_same(tmp_path, ablate.overridden(given, "linear grid", 0))  # its way of sampling is another's affair
+    for arm in ("adamw", "batches of 8,000 pairs", "no hint"):
+        with pytest.raises(UserError, match="was trained with another (train|data|loss): move it away"):
+            ablate.check_same(tmp_path, ablate.overridden(given, arm, 0))
 
 
 def test_the_errors_of_a_network_that_moves_nothing_are_those_of_the_noise(ablate, few_molecules, tmp_path):
