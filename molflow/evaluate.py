@@ -74,13 +74,15 @@ def score(
     for option, value, least in (("workers", workers, 0), ("subset", subset, 1), ("timeout", timeout, 1e-3)):
         if value < least:
             raise UserError(f"{option} must be at least {least:g}, not {value}")
+    if not timeout < float("inf"):
+        raise UserError(f"timeout must be finite, not {timeout}")
     measurements = _measurements(tier)
     names = tuple(protocols or DEFAULT)
     how = How(workers, timeout, progress)
 
     if conformers is not None:
         molecules, conformers = _each_conformer(molecules), _each_conformer(conformers)
-    source = Source(molecules, Store, perceive=perceive, workers=workers)
+    source = Source(molecules, Store, perceive=perceive, workers=workers, timeout=timeout)
     plan = Plan(names, max(SAMPLE, subset) if measurements else 0, seed, rows, graphs=reference is not None)
     spool = Spool() if rows else None
     kept: list[Molecules] = []

@@ -9,6 +9,7 @@ import resource
 import shlex
 import shutil
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -37,6 +38,7 @@ def made(few_molecules, tmp_path_factory):
     save(folder / "model", make_model(config, facts).network.state_dict(), config, facts, {})
     with open_writer(folder / "some.sdf") as out:
         out.write(Store(few_molecules).batch(range(5)))
+    np.save(folder / "some.npy", np.zeros((11, 2)))
     return folder
 
 
@@ -153,6 +155,27 @@ def cut(path, share=0.5):
         ("data toy moons --points x --out x.safetensors", "points: 'x' is no size"),
         ("data toy noise.npz --out x.safetensors", "noise.npz is not an array as numpy.save or numpy.savez writes it"),
         ("data info model", "model is a folder; a data file is one file"),
+        ("data import some.sdf --out x.safetensors --timeout 0", "--timeout must be above 0 and finite, not 0"),
+        ("data import some.sdf --out x.safetensors --timeout inf", "--timeout must be above 0 and finite, not inf"),
+        ("data import some.sdf --out x.safetensors --workers -2", "--workers must be 0 (this process alone) or more"),
+        ("data qm9 --from . --out x.safetensors --workers -1", "--workers must be 0 (this process alone) or more"),
+        ("data import some.sdf --out x.safetensors --seed 99999999999999999999", "--seed must fit into 64 bits"),
+        ("data import some.sdf --out mine.sdf", "mine.sdf: this writes a data file; name it .safetensors"),
+        ("data qm9 --from . --out qm9.sdf", "qm9.sdf: this writes a data file; name it .safetensors"),
+        ("data toy moons --out moons", "moons: this writes a data file; name it .safetensors"),
+        ("reflow model --out pairs.npz", "pairs.npz: this writes a data file; name it .safetensors"),
+        ("view some.sdf --out page.sdf", "page.sdf: this writes a page; name it .html"),
+        ("data toy some.npy --out x.safetensors --n 5", "--n is of a shape; the clouds of a file are all taken"),
+        ("data toy some.npy --out x.safetensors --points 3", "11 points make 3 clouds of 3 and leave 2 over"),
+        ("data toy some.npy --out x.safetensors --points 0", "points: 11 points make no cloud of 0"),
+        ("view some.sdf --samples 7", "--samples is of a run's page; some.sdf is no run folder"),
+        ("view model --reference some.sdf --max 5", "its page takes --seed and --samples, not --reference, --max"),
+        ("view model --no-strain", "its page takes --seed and --samples, not --strain"),
+        ("view model --samples -7", "samples must be 0 or more, not -7"),
+        ("likelihood model few.safetensors --exact --probes 7", "--exact needs no --probes"),
+        ("score some.sdf --threshold 0.5", "--threshold is of --conformers"),
+        ("score some.sdf --timeout inf", "timeout must be finite, not inf"),
+        ("sample model --paths 5", "--paths is of --trajectory"),
         ("info some.sdf", "some.sdf is not a molflow data file. If it holds molecules"),
         ("view nothing.sdf", "nothing.sdf: no such file"),
         ("view empty.sdf", "empty.sdf: no molecules in it"),
@@ -178,6 +201,32 @@ def test_a_mistake_is_answered_in_words(capsys, place, line, words):
     err = refused(capsys, place, *shlex.split(line))
     assert words in err
     assert "pickle" not in err, "numpy's advice to load it all the same is not ours"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("sample model --out x.xyz --trajectory model/../x.xyz", "--out and --trajectory are both model/../x.xyz"),
+        ("sample model --out x.xyz --trajectory link/x.xyz", "--out and --trajectory are both link/x.xyz"),
+        ("score some.sdf --json x.csv --per-molecule x.csv", "--json and --per-molecule are both x.csv"),
+        ("score some.sdf --json some.sdf --overwrite", "--json some.sdf would replace what is read"),
+        ("score '*.sdf' --json link/some.sdf --overwrite", "--json link/some.sdf would replace what is read"),
+        ("score some.sdf --reference few.safetensors --json few.safetensors --overwrite", "would replace what is read"),
+        ("score some.sdf --conformers some.npy --per-molecule some.npy --overwrite", "would replace what is read"),
+        ("view some.sdf --out some.sdf --overwrite", "--out some.sdf would replace what is read"),
+        ("view some.sdf --reference few.safetensors --out few.safetensors --overwrite", "would replace what is read"),
+        ("data import some.sdf --out some.sdf --overwrite", "--out some.sdf would replace what is read"),
+        ("data toy some.npy --out some.npy --overwrite", "--out some.npy would replace what is read"),
+        ("data qm9 --from some.sdf --out some.sdf --overwrite", "--out some.sdf would replace what is read"),
+        ("likelihood model few.safetensors --json few.safetensors --overwrite", "would replace what is read"),
+        ("likelihood model few.safetensors --json model/config.json --overwrite", "would replace what is read"),
+        ("reflow model --out model/model.safetensors --overwrite", "would replace what is read"),
+    ],
+)
+def test_what_is_written_is_neither_read_nor_written_twice(capsys, place, line, words):
+    """By whatever name, and before any work."""
+    (place / "link").symlink_to(place)
+    assert words in refused(capsys, place, *shlex.split(line))
 
 
 @pytest.mark.parametrize(
@@ -241,7 +290,8 @@ def test_a_store_cut_in_half_or_of_another_version(capsys, place):
 
 def test_a_model_cut_in_half_or_of_another_version(capsys, place):
     cut(place / "model" / "model.safetensors")
-    assert "model.safetensors is damaged or cut short" in refused(capsys, place, "sample", "model")
+    for verb in ("sample", "info"):
+        assert "model.safetensors is damaged or cut short" in refused(capsys, place, verb, "model")
     cut(place / "model" / "config.json")
     for verb in ("sample", "info"):
         assert "config.json" in refused(capsys, place, verb, "model")

@@ -207,3 +207,24 @@ def test_nothing_of_nothing_is_finite():
 def test_nothing_can_be_compared_with_a_reference(sdf):
     report = score([], reference=sdf)
     assert (report["strict"].novel.count, report["strict"].novel.of) == (0, 0)
+
+
+def test_data_files_are_named_by_pattern(few_molecules, tmp_path):
+    from shutil import copy
+
+    for name in ("a", "b"):
+        copy(few_molecules, tmp_path / f"{name}.safetensors")
+    report = score(str(tmp_path / "*.safetensors"), protocols=["strict"], tier="protocols")
+    assert report.n == 120
+    assert [entry["file"][-13:] for entry in report.inputs] == ["a.safetensors", "b.safetensors"]
+    with pytest.raises(UserError, match="no file has such a name"):
+        score(str(tmp_path / "c*.safetensors"))
+
+
+def test_the_time_for_a_molecule_is_also_that_of_its_bonds(sdf, tmp_path, monkeypatch):
+    from molflow.metrics import source
+
+    given = []
+    monkeypatch.setattr(source, "with_bonds", lambda molecules, charges, *how: given.append(how) or molecules)
+    score(sdf, protocols=["strict"], tier="protocols", perceive=True, timeout=7)
+    assert given == [(0, 7)]

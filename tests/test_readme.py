@@ -68,7 +68,8 @@ def test_python_of_the_first_screen_runs(page, tmp_path, monkeypatch, capsys):
 
 LESS = {  # for each command what makes it quick; the last value of an option counts
     "sample": "--n 6 --steps 2 --workers 1 --overwrite",
-    "view": "--no-strain --samples 2 --overwrite",
+    "view": "--no-strain --overwrite",
+    "view runs/a": "--samples 2 --overwrite",
     "data qm9": "--from {archive} --uncharacterized {listed} --workers 0",
     "data import": "--workers 0",
     "data toy": "--n 200",
@@ -93,7 +94,7 @@ def test_every_command_of_the_readme_runs(tmp_path, monkeypatch, capsys, raw_qm9
     (tmp_path / "smiles.csv").write_text("smiles\nCCO\nCC\n")
     for line in command_lines(ROOT / "README.md"):
         _, *words = shlex.split(line)
-        verb = " ".join(words[: 2 if words[0] == "data" else 1])
+        verb = " ".join(words[: 2 if words[0] == "data" or words[:2] == ["view", "runs/a"] else 1])
         less = LESS.get(verb, "").format(archive=raw_qm9.archive, listed=raw_qm9.uncharacterized)
         if verb == "train" and "moons" not in line:
             less += " " + TINY

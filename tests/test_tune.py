@@ -96,6 +96,13 @@ def test_a_model_whose_default_is_a_learned_grid_has_it(folder, tmp_path, capsys
     assert sorted(load(folder, "cpu").grids) == [2, 3, 50]
 
 
+def test_a_default_of_too_many_steps_is_given_no_learned_grid(folder, capsys):
+    card = folder / "config.json"
+    card.write_text(card.read_text().replace('"steps": 50', '"steps": 100'))
+    assert main(["tune", str(folder), "--grid", "learned", "--device", "cpu"]) == 2
+    assert "takes 100 steps, and a learned grid has at most 64: keep another grid" in capsys.readouterr().err
+
+
 def test_what_cannot_be_learned_is_told(folder, capsys):
     assert main(["tune", str(folder), "--steps", "100", "--device", "cpu"]) == 2
     assert "between 1 and 64 steps, not 100" in capsys.readouterr().err

@@ -35,8 +35,11 @@ def qm9(
         molflow data qm9 --out qm9.safetensors
         molflow data qm9 --from dsgdb9nsd.xyz.tar.bz2 --uncharacterized uncharacterized.txt --out qm9.safetensors
     """
+    from molflow.cli.outputs import check_data_file
     from molflow.data.qm9 import UNCHARACTERIZED, make_qm9
 
+    _check_workers(workers)
+    check_data_file(out, [from_, uncharacterized], overwrite)
     summary = make_qm9(
         out,
         from_,
@@ -98,8 +101,16 @@ def import_(
         molflow data import mine.sdf more.xyz.gz smiles.csv --out mine.safetensors
         molflow data import smiles.csv --conformers 5 --fractions 0.9,0.05,0.05 --out mine.safetensors
     """
+    from molflow.build import UserError
+    from molflow.cli.outputs import check_data_file
     from molflow.data.files import import_files
 
+    _check_workers(workers)
+    if not 0 < timeout < float("inf"):
+        raise UserError(f"--timeout must be above 0 and finite, not {timeout:g}")
+    if not -(1 << 63) <= seed < 1 << 63:
+        raise UserError(f"--seed must fit into 64 bits, and {seed} does not")
+    check_data_file(out, files, overwrite)
     summary = import_files(
         files,
         out,
@@ -118,7 +129,15 @@ def import_(
     print("\n".join(summary.lines()))
 
 
-def toy(name: str, *, out: str, n: int = 10_000, points: str = "1", seed: int = 0, overwrite: bool = False) -> None:
+def toy(
+    name: str,
+    *,
+    out: str,
+    n: int | None = None,
+    points: str | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> None:
     """Make a set of point clouds: a shape by name, or the points of an .npy or .npz file.
 
     With one point a cloud, a model learns the shape as a density; with many, it learns to make whole clouds. A file
@@ -127,8 +146,8 @@ def toy(name: str, *, out: str, n: int = 10_000, points: str = "1", seed: int = 
     Args:
         name: gaussians, moons, rings, swiss_roll or swiss_roll_2d; or an .npy or .npz file
         out: the data file to write
-        n: how many clouds of a shape
-        points: points of a cloud, such as 1, 50 or 20-40
+        n: how many clouds of a shape (default: 10000)
+        points: points of a cloud, such as 1, 50 or 20-40 (default: 1)
         seed: of the random numbers
         overwrite: replace the output if it exists
 
@@ -138,14 +157,19 @@ def toy(name: str, *, out: str, n: int = 10_000, points: str = "1", seed: int = 
         molflow data toy mine.npy --out mine.safetensors
     """
     from molflow.build import UserError
+    from molflow.cli.outputs import check_data_file
     from molflow.data.toys import import_clouds, make_toy
 
-    if Path(name).suffix in (".npy", ".npz"):
-        if not points.isdecimal():
+    is_file = Path(name).suffix in (".npy", ".npz")
+    check_data_file(out, [name] if is_file else [], overwrite)
+    if is_file:
+        if n is not None:
+            raise UserError("--n is of a shape; the clouds of a file are all taken")
+        if points is not None and not points.isdecimal():
             raise UserError(f"--points: {points!r} is no number; the clouds of a file are all of one size")
-        store = import_clouds(out, name, int(points), seed, overwrite)
+        store = import_clouds(out, name, None if points is None else int(points), seed, overwrite)
     else:
-        store = make_toy(out, name, n, points, seed, overwrite)
+        store = make_toy(out, name, 10_000 if n is None else n, points or 1, seed, overwrite)
     smallest, largest = int(store.sizes.min()), int(store.sizes.max())
     span = "1 point" if largest == 1 else f"{smallest}{f'-{largest}' * (largest > smallest)} points"
     print(f"{out}: {len(store):,} clouds of {span} in {store.dim} dimensions")
@@ -177,6 +201,13 @@ def info(file: str, *, json_: bool = False, verify: bool = False) -> None:
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
         print(f"{name:<{width}}  {text}")
+
+
+def _check_workers(workers: int | None) -> None:
+    from molflow.build import UserError
+
+    if workers is not None and workers < 0:
+        raise UserError(f"--workers must be 0 (this process alone) or more, not {workers}")
 
 
 VERBS = {"qm9": qm9, "import": import_, "info": info, "toy": toy}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,7 +43,7 @@ def info(target: str | None) -> None:
         lines = [("run", f"{path} (no model saved yet)"), *progress(path)]
     else:
         folder = locate(target)
-        lines = [("model", str(folder)), *describe(read_card(folder), folder / WEIGHTS), *progress(folder)]
+        lines = [("model", str(folder)), *describe(read_card(folder), folder), *progress(folder)]
     show(lines)
 
 
@@ -55,15 +54,14 @@ def show(lines: Sequence[tuple[str, str]]) -> None:
         print(f"{name:<{width}}  {text}")
 
 
-def describe(card: Card, weights: Path) -> Lines:
+def describe(card: Card, folder: Path) -> Lines:
     """The network, the fields that flow, what the labels and sizes are, and where the model comes from."""
-    from safetensors import safe_open
+    from molflow.checkpoint import WEIGHTS, read_weights
 
     config, facts = card.config, card.facts
-    with safe_open(weights, framework="numpy") as file:
-        shapes = [file.get_slice(key).get_shape() for key in file.keys()]  # noqa: SIM118
-    parameters = sum(math.prod(shape) for shape in shapes)
-    yield "network", f"{_spell(config.network)}, {parameters:,} parameters ({weights.stat().st_size / 1e6:.1f} MB)"
+    parameters = sum(value.numel() for value in read_weights(folder).values())
+    size = (folder / WEIGHTS).stat().st_size / 1e6
+    yield "network", f"{_spell(config.network)}, {parameters:,} parameters ({size:.1f} MB)"
     for name in config.data.fields:
         yield name, f"prior {_spell(config.prior[name])}, path {_spell(config.path[name])}"
     yield "coupling", " then ".join(map(_spell, config.coupling)) or "independent"

@@ -14,7 +14,7 @@ def likelihood(
     n: int = 100,
     split: Literal["train", "val", "test", "all"] = "test",
     exact: bool = False,
-    probes: int = 1,
+    probes: int | None = None,
     steps: int = 50,
     last: float = 1e-3,
     seed: int = 0,
@@ -33,7 +33,7 @@ def likelihood(
         n: molecules, drawn at random from the split
         split: which part of the data: train, val, test or all
         exact: the divergence by one backward pass for each coordinate, which is slow for large clouds
-        probes: random signs that estimate the divergence instead
+        probes: random signs that estimate the divergence instead (default: 1)
         steps: Runge-Kutta steps from data to noise, of four evaluations each
         last: of the time, before the end, through which the field is held
         seed: of the draw and of the random signs
@@ -48,16 +48,17 @@ def likelihood(
     import math
 
     from molflow.analysis.likelihood import bits_per_dimension, dimensions, log_prob
-    from molflow.atomic import refuse_existing
     from molflow.build import UserError
     from molflow.checkpoint import load, write_atomically
+    from molflow.cli.outputs import check_outputs, model_files
     from molflow.data.store import Store
     from molflow.rng import numpy_generator
 
-    if json:
-        refuse_existing(json, overwrite)
     if n < 1:
         raise UserError(f"--n must be at least 1, not {n}")
+    if exact and probes is not None:
+        raise UserError("--exact needs no --probes: they estimate what it computes; give one of them")
+    check_outputs({"--json": json}, [*model_files(model), data], overwrite)
     loaded, store = load(model, device), Store(data)
     if store.dim != loaded.dim:
         raise UserError(f"{data} has {store.dim} dimensions, and {model} was trained on {loaded.dim}")
@@ -67,13 +68,14 @@ def likelihood(
     index = sorted(numpy_generator(seed).permutation(index)[:n].tolist())
     batch = store.batch(index, fields=["pos"])
 
-    how = {"probes": None if exact else probes, "steps": steps, "last": last, "seed": seed}
+    signs = 1 if probes is None else probes
+    how = {"probes": None if exact else signs, "steps": steps, "last": last, "seed": seed}
     log_p = log_prob(loaded, batch, **how, progress=sys.stderr.isatty())
     dims = dimensions(loaded, batch)
     bits, error = bits_per_dimension(log_p, dims)
     spread = float(log_p.std()) / math.sqrt(len(log_p)) if len(log_p) > 1 else math.nan
 
-    way = "exact divergence" if exact else f"{probes} random signs" if probes > 1 else "one random sign"
+    way = "exact divergence" if exact else f"{signs} random signs" if signs > 1 else "one random sign"
     print(f"{model}: {len(index)} molecules of {data} ({split}), {steps} steps, {way}, seed {seed}, on {loaded.device}")
     print(f"log p of the coordinates, given their number: {float(log_p.mean()):.3f} +- {spread:.3f} nats a molecule")
     print(f"bits per dimension: {bits:.4f} +- {error:.4f}, of {int(dims.sum()):,} dimensions, coordinates in angstrom")

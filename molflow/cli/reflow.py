@@ -54,11 +54,13 @@ def reflow(
     import time
 
     from molflow.build import UserError
+    from molflow.cli.outputs import check_data_file, model_files
     from molflow.cli.sample import asked, tell
     from molflow.device import pick_device
     from molflow.jobs import loaded
     from molflow.reflow import PairsJob, make_pairs
 
+    check_data_file(out, model_files(model), overwrite)
     chosen = pick_device(device)
     teacher = loaded(model, str(chosen))
     how = asked(teacher, steps, evaluations, grid, solver, temperature, haste, composition)

@@ -33,7 +33,7 @@ def sample(
     device: str = "auto",
     workers: int | None = None,
     trajectory: str | None = None,
-    paths: int = 3,
+    paths: int | None = None,
     overwrite: bool = False,
 ) -> None:
     """Generate molecules with a trained or shipped model.
@@ -59,7 +59,7 @@ def sample(
         device: auto, cpu, cuda or mps
         workers: processes on a CPU (default: one a processor)
         trajectory: also write the way of the first molecules from noise, as a multi-frame .xyz
-        paths: molecules of the trajectory
+        paths: molecules of the trajectory (default: 3)
         overwrite: replace files that exist
 
     Examples:
@@ -70,25 +70,25 @@ def sample(
     """
     with prepared(helpers(n, device, workers), "molflow.jobs"):  # before torch is imported here
         import time
-        from pathlib import Path
 
         from molflow import jobs
         from molflow.atomic import refuse_existing
         from molflow.build import UserError
         from molflow.chem.io import WRITABLE, format_of, open_writer
+        from molflow.cli.outputs import check_outputs
         from molflow.device import pick_device
 
         suffix = format_of(out, WRITABLE)
         chosen = pick_device(device)
-        refuse_existing(out, overwrite)
-        refuse_existing(jobs.note_of(out), overwrite)
         if trajectory:
             format_of(trajectory, WRITABLE)
-            if Path(trajectory).absolute() == Path(out).absolute():
-                raise UserError(f"--out and --trajectory are both {out}: give one of them another name")
-            refuse_existing(trajectory, overwrite)
-            if paths < 1:
-                raise UserError(f"--paths must be at least 1, not {paths}")
+        elif paths is not None:
+            raise UserError("--paths is of --trajectory: name that file too, or leave it out")
+        count = 3 if paths is None else paths
+        if count < 1:
+            raise UserError(f"--paths must be at least 1, not {count}")
+        check_outputs({"--out": out, "--trajectory": trajectory}, [], overwrite)
+        refuse_existing(jobs.note_of(out), overwrite)
         loaded = jobs.loaded(model, str(chosen))
         how = asked(loaded, steps, evaluations, grid, solver, temperature, haste, composition)
         job = jobs.SampleJob(model, n, seed, how, atoms, str(chosen), suffix)
@@ -103,9 +103,9 @@ def sample(
         print(f"{out} written: {n} molecules in {seconds:.1f} s ({n / seconds:.0f} a second)")
         if trajectory:
             with open_writer(trajectory, overwrite=overwrite) as file:
-                for states in jobs.trajectory(job, paths):
+                for states in jobs.trajectory(job, count):
                     file.write(states)
-            print(f"{trajectory} written: {min(paths, n)} paths of {how.steps + 1} frames")
+            print(f"{trajectory} written: {min(count, n)} paths of {how.steps + 1} frames")
 
 
 def helpers(n: int, device: str, workers: int | None) -> int:

@@ -16,7 +16,7 @@ def score(
     tier: Sequence[str] = ("fast",),
     subset: int = 500,
     conformers: str | None = None,
-    threshold: Sequence[float] = (0.5, 0.75),
+    threshold: Sequence[float] | None = None,
     perceive: bool = False,
     list_: bool = False,
     json: str | None = None,
@@ -39,7 +39,7 @@ def score(
         tier: what to measure besides the protocols: fast, forcefield, xtb, posebusters, fcd; protocols is nothing
         subset: molecules drawn at random for the tiers beyond fast
         conformers: reference conformers of the same molecules, for COV and MAT
-        threshold: angstrom within which a conformer counts as found
+        threshold: of --conformers: angstrom within which one counts as found (default: 0.5,0.75)
         perceive: find bonds by RDKit where the input has none
         list_: explain every protocol and measurement, and stop
         json: write all figures to this file
@@ -63,13 +63,15 @@ def score(
         return
     if not files:
         raise UserError("name a file of molecules, or ask for --list (see `molflow score --help`)")
-    from molflow.atomic import refuse_existing, replacing
+    if threshold is not None and conformers is None:
+        raise UserError("--threshold is of --conformers: name the reference conformers too, or leave it out")
+    from molflow.atomic import replacing
+    from molflow.cli.outputs import check_outputs
     from molflow.evaluate import score as evaluate
+    from molflow.metrics.conformers import THRESHOLDS
     from molflow.metrics.rows import suffix_of
 
-    for path in (json, per_molecule):
-        if path is not None:
-            refuse_existing(path, overwrite)
+    check_outputs({"--json": json, "--per-molecule": per_molecule}, [*files, reference, conformers], overwrite)
     if per_molecule is not None:
         suffix_of(per_molecule)
     report = evaluate(
@@ -79,7 +81,7 @@ def score(
         list(tier),
         subset=subset,
         conformers=conformers,
-        thresholds=threshold,
+        thresholds=THRESHOLDS if threshold is None else threshold,
         perceive=perceive,
         seed=seed,
         workers=workers,

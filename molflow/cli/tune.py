@@ -25,7 +25,7 @@ def tune(
 
     Args:
         model: a run folder, the path of its weights, or a shipped model by name
-        steps: numbers of steps to learn a grid for
+        steps: numbers of steps to learn a grid for; the model's own too where its grid is `learned`
         solver: the method that the grids are for, as in molflow sample, from now on the model's
         grid: the grid that is the model's default from now on
         temperature: of the labels, from now on the model's
@@ -39,10 +39,11 @@ def tune(
         molflow tune runs/a
         molflow tune runs/a --steps 4,6,12 --solver multistep --temperature 0.5 --haste 6
     """
-    from molflow.analysis.grids import learn_grids
+    from molflow.analysis.grids import FINE, learn_grids
     from molflow.build import UserError
     from molflow.checkpoint import keep_sampling, load
     from molflow.cli.sample import component
+    from molflow.solvers.schedule import LEARNED
 
     if not steps or min(steps) < 1 or n < 1:
         raise UserError(f"--steps and --n must be at least 1, not {','.join(map(str, steps))} and {n}")
@@ -51,7 +52,10 @@ def tune(
         solver=solver and component(solver), grid=grid, temperature=temperature, haste=haste, composition=composition
     )
     loaded.check(how)
-    grids = learn_grids(loaded, steps, n, seed)
+    wanted = {*steps, how.steps} if how.grid == LEARNED else {*steps}  # or the default would have no grid
+    if max(wanted) > max(FINE, *steps):
+        raise UserError(f"{model} takes {how.steps} steps, and a learned grid has at most {FINE}: keep another grid")
+    grids = learn_grids(loaded, sorted(wanted), n, seed)
     path = keep_sampling(model, how, grids)
     for count, times in grids.items():
         print(f"{count:>4} steps  {' '.join(f'{t:.3f}' for t in times)}")

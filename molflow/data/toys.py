@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,11 @@ def make_toy(
 
 
 def import_clouds(
-    path: str | os.PathLike[str], given: str | os.PathLike[str], points: int = 1, seed: int = 0, overwrite: bool = False
+    path: str | os.PathLike[str],
+    given: str | os.PathLike[str],
+    points: int | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
 ) -> Store:
     """A data file from an array of clouds [M, N, D], or of single points [M, D] of which each ``points`` make a cloud.
 
@@ -79,28 +84,50 @@ def import_clouds(
     given = Path(given)
     try:
         loaded = np.load(given, allow_pickle=False)
+        arrays = {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
     except FileNotFoundError:
         raise UserError(f"{given}: no such file") from None
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         why = "" if "pickle" in str(error) else f" ({error})"  # numpy would advise to load it unsafely
         raise UserError(f"{given} is not an array as numpy.save or numpy.savez writes it{why}") from None
     source = f"clouds of {given.name}"
-    if isinstance(loaded, np.ndarray):
-        array = loaded
-    elif {"positions", "offsets"} <= set(loaded.files):
-        return _write(path, loaded["positions"], np.diff(loaded["offsets"]), source, seed, overwrite)
-    elif len(loaded.files) == 1:
-        array = loaded[loaded.files[0]]
-    else:
-        raise UserError(f"{given} holds {', '.join(loaded.files)}: keep one array, or name them positions and offsets")
+    ragged = {"positions", "offsets"} <= arrays.keys()
+    if not ragged and len(arrays) != 1:
+        raise UserError(f"{given} holds {', '.join(arrays)}: keep one array, or name them positions and offsets")
+    array = next(iter(arrays.values()))
+    if points is not None and (ragged or array.ndim != 2):
+        raise UserError(f"points: {given} holds whole clouds, which are taken as they are; leave it out")
+    if ragged:
+        positions, sizes = _ragged(given, arrays["positions"], arrays["offsets"])
+        return _write(path, positions, sizes, source, seed, overwrite)
     if array.ndim == 2:
-        if points < 1 or len(array) < points:
-            raise UserError(f"points: {len(array)} points make no cloud of {points}")
-        array = array[: len(array) // points * points].reshape(-1, points, array.shape[1])
+        each = 1 if points is None else points
+        if each < 1 or len(array) < each:
+            raise UserError(f"points: {len(array)} points make no cloud of {each}")
+        if len(array) % each:
+            clouds, over = divmod(len(array), each)
+            raise UserError(
+                f"points: {len(array)} points make {clouds} clouds of {each} and leave {over} over: take those out of "
+                "the file, or choose another number"
+            )
+        array = array.reshape(-1, each, array.shape[1])
     if array.ndim != 3 or not array.size or not np.issubdtype(array.dtype, np.number):
         raise UserError(f"{given} is {array.dtype} {list(array.shape)}: expected numbers, [clouds, points, dimensions]")
     sizes = np.full(array.shape[0], array.shape[1])
     return _write(path, array.reshape(-1, array.shape[2]), sizes, source, seed, overwrite)
+
+
+def _ragged(given: Path, positions: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points [A, D] and the sizes [M] of their clouds."""
+    if positions.ndim != 2 or not np.issubdtype(positions.dtype, np.number):
+        found = f"{positions.dtype} {list(positions.shape)}"
+        raise UserError(f"{given}: positions is {found}: expected numbers, [points, dimensions]")
+    if offsets.ndim != 1 or not np.issubdtype(offsets.dtype, np.integer):
+        found = f"{offsets.dtype} {list(offsets.shape)}"
+        raise UserError(f"{given}: offsets is {found}: expected whole numbers, [clouds + 1]")
+    if len(offsets) < 2 or (offsets[0], offsets[-1]) != (0, len(positions)):
+        raise UserError(f"{given}: offsets do not go from 0 to {len(positions)}, the number of its positions")
+    return positions, np.diff(offsets.astype(np.int64))
 
 
 def _write(path, positions: np.ndarray, sizes: np.ndarray, source: str, seed: int, overwrite: bool) -> Store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from molflow.build import UserError
 from molflow.chem.io import expand, format_of, read
 from molflow.metrics.intake import of_arrays, of_batch, of_mols, of_records
 from molflow.metrics.molecules import Molecules
@@ -38,6 +40,7 @@ class Source:
     perceive: bool = False  # bonds where there are none
     hydrogens: bool = False  # on molecules of SMILES, which imply them
     workers: int = 1
+    timeout: float = 30.0  # seconds for one molecule's bonds
 
     def __post_init__(self):
         given = [self.molecules] if isinstance(self.molecules, (str, os.PathLike)) else self.molecules
@@ -52,11 +55,20 @@ class Source:
         files: list[Path] = []
         for pattern in patterns:
             if os.fspath(pattern).endswith(STORE):
-                self.opener(pattern)
-                files.append(Path(pattern))
+                files += self._stores(os.fspath(pattern))
             else:
                 files += expand(pattern)
         return files
+
+    def _stores(self, pattern: str) -> list[Path]:
+        """The data files of a name or pattern, each known to be one."""
+        named = os.path.exists(pattern) or not glob.has_magic(pattern)
+        files = [pattern] if named else sorted(glob.glob(pattern, recursive=True))
+        if not files:
+            raise UserError(f"{pattern}: no file has such a name")
+        for file in files:
+            self.opener(file)
+        return [Path(file) for file in files]
 
     def blocks(self) -> Iterator[Block]:
         """In order; a molecule's number counts all that came before, readable or not."""
@@ -117,7 +129,7 @@ class Source:
         return split >= 0 if self.split == "all" else (split == 0) == (self.split == "train")
 
     def _bonded(self, molecules: Molecules, charges: np.ndarray) -> Molecules:
-        return with_bonds(molecules, charges.tolist(), self.workers)
+        return with_bonds(molecules, charges.tolist(), self.workers, self.timeout)
 
     def _store(self, store: Any) -> Iterator[Molecules]:
         wanted = np.flatnonzero(self._in_split(store.split))

@@ -17,8 +17,6 @@ from molflow.build import UserError
 if TYPE_CHECKING:
     from molflow.viewer.document import Page
 
-RUN_OPTIONS = ("seed", "samples", "steps", "progress")
-
 
 def is_run(target: Any) -> bool:
     """Whether it names a folder, alone."""
@@ -35,10 +33,10 @@ def page(target: Any, **options: Any) -> Page:
         from molflow.viewer.run import run_page
 
         folder: Any = target if isinstance(target, (str, os.PathLike)) else next(iter(target))
-        return run_page(folder, **{name: value for name, value in options.items() if name in RUN_OPTIONS})
+        return run_page(folder, **options)
     from molflow.viewer.report import report_page
 
-    return report_page(target, **{name: value for name, value in options.items() if name not in ("samples", "steps")})
+    return report_page(target, **options)
 
 
 def view(molecules: Any, *, limit: int = 100, seed: int = 0, path: bool = False, widget: bool | None = None) -> Any:

@@ -15,6 +15,7 @@ from molflow.metrics.intake import of_records
 from molflow.metrics.molecules import Molecules
 from molflow.metrics.perception import with_bonds
 from molflow.metrics.source import STORE, Source
+from molflow.rng import numpy_generator
 
 if TYPE_CHECKING:
     from molflow.metrics.report import Report
@@ -40,7 +41,7 @@ def chosen(n: int, limit: int, seed: int) -> list[int]:
     """
     if n <= limit:
         return list(range(n))
-    return np.sort(np.random.default_rng(seed).choice(n, limit, replace=False)).tolist()
+    return np.sort(numpy_generator(seed).choice(n, limit, replace=False)).tolist()
 
 
 def gather(given: Any, wanted: Sequence[int], perceive: bool = False) -> Gathered:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from molflow.metrics.intake import of_batch
 from molflow.metrics.molecules import Molecules
 from molflow.metrics.source import STORE, Source
 from molflow.metrics.subset import Subset
+from molflow.rng import numpy_generator
 
 MOLECULES = 1000  # whose geometry is compared
 
@@ -24,10 +26,10 @@ class Training:
 
 def training(reference: Any, seed: int, neighbours: int) -> Training:
     """Of the training split of a data file, or of all molecules of any other source."""
-    if isinstance(reference, str) and reference.endswith(STORE):
+    if isinstance(reference, str) and reference.endswith(STORE) and Path(reference).exists():
         reference = Store(reference)
     if isinstance(reference, Store):
-        rng = np.random.default_rng(seed)
+        rng = numpy_generator(seed)
         own = reference.indices("train")
         drawn = own[rng.permutation(len(own))]
         fields = [name for name in reference.fields if name in ("pos", "atom", "charge", "bond")]

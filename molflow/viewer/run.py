@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from molflow.build import UserError
 from molflow.checkpoint import CONFIG, WEIGHTS, load
 from molflow.run import Run
+from molflow.solvers.schedule import LEARNED
 from molflow.viewer import provenance
 from molflow.viewer.document import Page, static, text
 from molflow.viewer.paths import paths
@@ -39,6 +40,8 @@ def run_page(
     steps (0: none), and a few are followed on their way."""
     folder = Path(folder)
     run = Run(folder)
+    if samples < 0:
+        raise UserError(f"samples must be 0 or more, not {samples}")
     if not run.metrics.exists() and not (folder / CONFIG).exists():
         raise UserError(f"{folder} is no run folder: it has neither {run.metrics.name} nor {CONFIG}")
     columns = measured(run)
@@ -156,18 +159,23 @@ def _percent(columns: Columns) -> Columns:
 
 
 def evaluations(model: Model, samples: int, steps: Sequence[int], seed: int, progress: bool = False) -> list[Line]:
-    """Shares of stable and valid molecules, in percent, against evaluations of the network."""
+    """Shares of stable and valid molecules, in percent, against evaluations of the network.
+
+    Of a model that steps on learned grids, those numbers of steps count for which it has one."""
     from molflow.evaluate import score
 
-    each = model.defaults.method().evaluations or 1
+    how, each = model.defaults, model.defaults.method().evaluations
+    if how.grid == LEARNED:
+        steps = [count for count in steps if count in model.grids]
     rates: dict[str, list] = {label: [] for label in _RATES.values()}
     for count in steps:
         batch = model.sample(samples, seed=seed, steps=count, progress=progress)
+        spent = model.evaluations if each is None else count * each
         report = score(batch, protocols=["edm", "strict"], tier="protocols", rows=False)
         for label, (protocol, rate) in zip(rates, (("edm", "molecule_stable"), ("strict", "valid"))):
             found = report[protocol].rates.get(rate)  # none where no sample has hydrogens
             if found is not None and found.value is not None:
-                rates[label].append((count * each, found))
+                rates[label].append((spent, found))
     return [
         Line(
             label,

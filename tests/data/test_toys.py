@@ -46,9 +46,36 @@ def test_arrays_of_points_become_clouds(tmp_path):
     assert np.allclose(store.batch(range(12)).pos, points) and store.dim == 4
     np.savez(tmp_path / "points.npz", x=points[:, 0])
     assert import_clouds(tmp_path / "b", tmp_path / "points.npz").sizes.tolist() == [1] * 12
-    assert import_clouds(tmp_path / "c", tmp_path / "points.npz", points=5).sizes.tolist() == [5, 5]
+    assert import_clouds(tmp_path / "c", tmp_path / "points.npz", points=6).sizes.tolist() == [6, 6]
     np.savez(tmp_path / "ragged.npz", positions=points.reshape(-1, 4), offsets=[0, 10, 60])
     assert import_clouds(tmp_path / "d", tmp_path / "ragged.npz").sizes.tolist() == [10, 50]
+
+
+def test_no_point_is_left_out_unsaid(tmp_path):
+    np.save(tmp_path / "points.npy", np.zeros((11, 2)))
+    with pytest.raises(UserError, match="11 points make 3 clouds of 3 and leave 2 over"):
+        import_clouds(tmp_path / "out", tmp_path / "points.npy", points=3)
+    np.save(tmp_path / "clouds.npy", np.zeros((4, 6, 2)))
+    with pytest.raises(UserError, match="holds whole clouds"):
+        import_clouds(tmp_path / "out", tmp_path / "clouds.npy", points=3)
+
+
+def test_clouds_of_several_sizes_that_cannot_be_are_named(tmp_path):
+    points = np.zeros((6, 2))
+    for positions, offsets, why in (
+        (np.full((6, 2), "a"), [0, 6], "positions is <U1 .*expected numbers"),
+        (points[0], [0, 2], r"positions is float64 \[2\]: expected numbers, \[points, dimensions\]"),
+        (points, ["a", "b"], "offsets is <U1 .*expected whole numbers"),
+        (points, [[0, 6]], "offsets is int64 .*expected whole numbers"),
+        (points, [1, 6], "offsets.*from 0 to 6"),
+        (points, [0, 5], "offsets.*from 0 to 6"),
+        (points, [0, 4, 2, 6], "molecule 1: no atoms"),
+        (np.full((6, 2), None), [0, 6], "not an array as numpy.save"),
+    ):
+        np.savez(tmp_path / "ragged.npz", positions=positions, offsets=offsets)
+        with pytest.raises(UserError, match=why):
+            import_clouds(tmp_path / "out", tmp_path / "ragged.npz")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_no_cloud_is_named(tmp_path):

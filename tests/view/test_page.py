@@ -89,6 +89,18 @@ def test_a_choice_is_seeded_and_said(small_sdf):
     assert len(json.loads(re.search(r'id="data">(.*?)</script>', made, re.S)[1])["molecules"]) == 5
 
 
+def test_every_seed_draws(small_sdf, few_molecules, tmp_path):
+    assert chosen(100, 5, seed=-1) != chosen(100, 5, seed=0)
+    assert len(chosen(100, 5, seed=10**20)) == 5
+    assert "with seed -1" in page(small_sdf, reference=few_molecules, limit=5, seed=-1, strain=False).html()
+
+
+def test_data_files_are_named_by_pattern(few_molecules):
+    pattern = str(few_molecules.parent / "*.safetensors")
+    made = page(pattern, reference=pattern, limit=2, strain=False).html()
+    assert "60 molecules" in made and "few.safetensors" in made
+
+
 def test_unreadable_records_are_counted_and_not_drawn(small_sdf, tmp_path):
     path = tmp_path / "broken.sdf"
     path.write_text(small_sdf.read_text() + "name\n\n\nnot a molecule\n$$$$\n")

@@ -118,6 +118,21 @@ def test_quality_is_drawn_against_evaluations_of_the_network(solver, expected):
     assert [list(line.x) for line in evaluations(model, 3, (2, 3), seed=0)] == [expected, expected]
 
 
+def test_the_evaluations_of_an_adaptive_method_are_those_it_took():
+    model = molflow.load("small", "cpu")
+    model.defaults = model.defaults.updated(solver={"name": "dopri5", "rtol": 0.1, "atol": 0.1})
+    (spent, _), _ = (line.x for line in evaluations(model, 2, (2, 3), seed=0))
+    model.sample(2, seed=0, steps=2)
+    assert spent == model.evaluations > 2
+
+
+def test_learned_grids_are_drawn_where_there_are_some():
+    model = molflow.load("small", "cpu")
+    model.defaults = model.defaults.updated(grid="learned")
+    model.grids = {3: [0, 0.3, 0.7, 1]}
+    assert [line.x for line in evaluations(model, 2, (2, 3), seed=0)] == [[3], [3]]
+
+
 def test_what_was_not_measured_is_not_drawn(monkeypatch):
     """Of molecules without hydrogens the protocols say nothing, and so does the page."""
     model, bond = molflow.load("small", "cpu"), torch.tensor([[[0, 3], [3, 0]]])
