@@ -220,6 +220,7 @@ def test_a_mistake_is_answered_in_words(capsys, place, line, words):
         ("data qm9 --from some.sdf --out some.sdf --overwrite", "--out some.sdf would replace what is read"),
         ("likelihood model few.safetensors --json few.safetensors --overwrite", "would replace what is read"),
         ("likelihood model few.safetensors --json model/config.json --overwrite", "would replace what is read"),
+        ("straightness model --data few.safetensors --json few.safetensors --overwrite", "would replace what is read"),
         ("reflow model --out model/model.safetensors --overwrite", "would replace what is read"),
     ],
 )

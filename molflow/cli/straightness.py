@@ -45,15 +45,17 @@ def straightness(
     """
     from molflow.analysis.straightness import coupling_costs
     from molflow.analysis.straightness import straightness as measure
-    from molflow.atomic import refuse_existing
     from molflow.build import UserError
     from molflow.checkpoint import load, read_card, write_atomically
+    from molflow.cli.outputs import check_outputs, model_files
+    from molflow.data.store import Store
 
-    if json:
-        refuse_existing(json, overwrite)
+    check_outputs({"--json": json}, [*model_files(model), data], overwrite)
     if n < 1:
         raise UserError(f"--n must be at least 1, not {n}")
-    loaded = load(model, device)
+    loaded, store = load(model, device), Store(data) if data else None
+    if store is not None and store.dim != loaded.dim:
+        raise UserError(f"{data} has {store.dim} dimensions, and {model} was trained on {loaded.dim}")
     found = measure(loaded, n, steps=steps, grid=grid, seed=seed, atoms=atoms, progress=sys.stderr.isatty())
     print(f"{model}: {n} samples, {steps} Euler steps on a {grid} grid, seed {seed}, on {loaded.device}")
     print(f"straightness: {found.value:.4f} +- {found.error:.4f} (0 is straight)")
@@ -62,12 +64,11 @@ def straightness(
     for low, high, value in binned(found.times, found.curve):
         print(f"  t {low:.2f}-{high:.2f}  {value:.4f}  {'#' * round(40 * value / (max(found.curve) or 1))}")
     figures = {"model": model, "grid": grid, "seed": seed, **found.to_dict()}
-    if data:
+    if store is not None:
         from molflow.data.loader import Loader
-        from molflow.data.store import Store
         from molflow.experiment import make_objective
 
-        store, card = Store(data), read_card(model)
+        card = read_card(model)
         objective = make_objective(replace(card.config, objective="matching"), loaded.to("cpu"))  # it pairs alike
         objective.coupling.prepare(store.prop_names, store.meta)
         few = store.indices("train")[: max(n, 1)]
