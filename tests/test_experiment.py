@@ -172,10 +172,6 @@ def test_the_same_seed_gives_the_same_weights(few_molecules):
     [
         ({"network": TINY, "data": {"centred": False}}, "network dense cannot tell one from another; take pointwise"),
         ({"network": "pointwise", "data": {"centred": False}, "prior": {"pos": "harmonic"}}, "harmonic .* no place"),
-        (
-            {"prior": {"pos": {"name": "harmonic", "graph": "bonds"}}},
-            "reads bond, and when a model samples",
-        ),
         ({"data": {"fields": ["pos", "charge"]}}, "holds charge but not atom"),
     ],
     ids=str,

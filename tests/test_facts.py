@@ -95,7 +95,7 @@ def test_models_of_before_know_no_shares_and_load(few_molecules):
         (
             {"pos": {"name": "harmonic", "graph": "bonds"}},
             {},
-            "reads bond, which this model makes itself.*graph: chain",
+            "reads bond, and when a model samples there is none yet.*graph: chain",
         ),
         ({"atom": "harmonic"}, {"atom": "one_hot"}, "prior.atom: 'harmonic' is no noise of atom, which takes gaussian"),
         ({"pos": "marginal"}, {}, "prior.pos: 'marginal' is no noise of pos, which takes ball, "),
