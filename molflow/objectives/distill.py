@@ -80,7 +80,7 @@ class Distill(Objective):
     ) -> tuple[Batch, float, Mapping[str, Tensor] | None]:
         """Where the student is after some of its steps, when that is, and what it last predicted."""
         n = self.steps[int(rng.scalar() * len(self.steps))]
-        first = 1 if n > 2 and min(self.steps) <= 2 else 0  # of many, one tells the rough shape alone; learnt with few
+        first = 1 if n > 2 and min(self.steps) <= 2 else 0  # the first of many tells the rough shape: few teach it
         k = first + int(rng.scalar() * (n - first))
         times = grid(self.sampling.grid, n)[: k + 1]
         how = self.sampling
