@@ -24,7 +24,7 @@ from molflow.chem.io import WRITABLE, format_of, open_writer
 from molflow.device import pick_device
 from molflow.evaluate import versions
 from molflow.generate import Model, Sampling
-from molflow.workers import Failure, cpus, map_killable
+from molflow.workers import Failure, check_workers, cpus, map_killable
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,7 @@ def parts(
     from tqdm import tqdm
 
     refuse_existing(out, overwrite)
-    if workers is not None and workers < 0:
-        raise UserError(f"--workers must be 0 (this process alone) or more, not {workers}")
+    check_workers(workers)
     folder = out.with_name(out.name + ".parts")
     _prepare(folder, job.fingerprint(), overwrite)
     processes = 0 if job.device != "cpu" else min(cpus() if workers is None else workers, job.shards)

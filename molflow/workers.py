@@ -54,6 +54,14 @@ def prepared(count: int, module: str) -> Iterator[None]:
             _ready.pop().kill()
 
 
+def check_workers(workers: int | None) -> None:
+    """A UserError where a user's --workers is no number of processes."""
+    from molflow.build import UserError
+
+    if workers is not None and workers < 0:
+        raise UserError(f"--workers must be 0 (this process alone) or more, not {workers}")
+
+
 def map_killable(
     function: Callable[[Any], Any],
     items: Iterable[Any],

@@ -109,6 +109,24 @@ def few_molecules(root, tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def stirred():
+    """(configuration, facts, seed, by) -> a model as if trained: every weight moved."""
+    import torch
+
+    from molflow.experiment import make_model
+
+    def make(config, facts, seed, by):
+        torch.manual_seed(seed)
+        model = make_model(config, facts)
+        with torch.no_grad():
+            for weight in model.network.parameters():
+                weight += by * torch.randn_like(weight)
+        return model
+
+    return make
+
+
 @pytest.fixture
 def kill_at():
     """(module, function, i, arguments) -> molflow with these arguments, killed where it makes part i."""

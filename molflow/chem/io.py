@@ -71,18 +71,26 @@ def read_all(patterns: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
     return (record for file in files for record in read(file))
 
 
+def matching(pattern: str | os.PathLike[str]) -> list[Path]:
+    """The files of a pattern, which may be none; else the one of that name, which may be missing."""
+    text = os.fspath(pattern)
+    if os.path.exists(text) or not glob.has_magic(text):
+        return [Path(text)]
+    return [Path(found) for found in sorted(glob.glob(text, recursive=True))]
+
+
+def named_files(pattern: str | os.PathLike[str]) -> list[Path]:
+    """The same, if there are any."""
+    if found := matching(pattern):
+        return found
+    raise UserError(f"{os.fspath(pattern)}: no file has such a name")
+
+
 def expand(patterns: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
     """The files that names and patterns stand for, in order; each must exist and have a suffix that can be read."""
     files: list[Path] = []
     for pattern in [patterns] if isinstance(patterns, (str, os.PathLike)) else patterns:
-        text = os.fspath(pattern)
-        if os.path.exists(text) or not glob.has_magic(text):
-            files.append(Path(text))
-            continue
-        found = sorted(glob.glob(text, recursive=True))
-        if not found:
-            raise UserError(f"{text}: no file has such a name")
-        files += map(Path, found)
+        files += named_files(pattern)
     if not files:
         raise UserError("no files were named")
     for file in files:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from molflow.build import UserError
-from molflow.chem.read_text import number_or_none
-from molflow.chem.record import Lines, Record, named_split
+from molflow.chem.read_text import told
+from molflow.chem.record import Lines, Record
 
 
 def smi(lines: Lines) -> Iterator[Record]:
@@ -40,13 +40,7 @@ def csv(lines: Lines) -> Iterator[Record]:
             yield lines.record(error=f"the row has {len(row)} of {len(names)} columns")
             continue
         entries = {name: entry.strip() for k, (name, entry) in enumerate(zip(names, row)) if k != column}
-        split = next((entry for name, entry in entries.items() if name.lower() == "split"), "")
-        props = {
-            name: value
-            for name, entry in entries.items()
-            if name.lower() != "split" and (value := number_or_none(entry)) is not None
-        }
-        yield lines.record(**_molecule(row[column].strip()), props=props, **named_split(split))
+        yield lines.record(**_molecule(row[column].strip()), **told(entries))
     yield from lines.end()
 
 

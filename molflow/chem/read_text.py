@@ -26,7 +26,7 @@ def number_or_none(text: str) -> float | None:
         return None
 
 
-def _told(fields: dict[str, str]) -> dict[str, Any]:
+def told(fields: dict[str, str]) -> dict[str, Any]:
     """The properties that are numbers, and the split."""
     splits = [fields.pop(name) for name in list(fields) if name.lower() == "split"]
     props = {name: value for name, text in fields.items() if (value := number_or_none(text)) is not None}
@@ -68,7 +68,7 @@ def _molecule(block: list[str]) -> dict[str, Any]:
     if mol is None:
         return _why(block)
     fields = {m[1]: block[k + 1] for k in range(ends[0] + 1, len(block) - 1) if (m := _FIELD.match(block[k]))}
-    return {"mol": mol, **_told(fields)}
+    return {"mol": mol, **told(fields)}
 
 
 def _why(block: list[str]) -> dict[str, Any]:
@@ -130,10 +130,10 @@ def _frame(lines: Lines, count: int, comment: str) -> dict[str, Any]:
             unknown = unknown or row[element]
     if unknown:
         return {"error": f"{unknown!r} is no element", "reason": "unknown_element"}
-    told = _told(pairs)
-    charge = told["props"].pop("charge", 0.0)
+    known = told(pairs)
+    charge = known["props"].pop("charge", 0.0)
     mol = build_mol(numbers, [0] * count, [], np.array(positions, dtype=np.float64).reshape(-1, 3))
-    return {"mol": mol, **told, "has_bonds": False, "charge": int(charge) if charge == charge else 0}
+    return {"mol": mol, **known, "has_bonds": False, "charge": int(charge) if charge == charge else 0}
 
 
 def _give_back(lines: Lines, taken: list[str]) -> None:

@@ -37,8 +37,9 @@ def qm9(
     """
     from molflow.cli.outputs import check_data_file
     from molflow.data.qm9 import UNCHARACTERIZED, make_qm9
+    from molflow.workers import check_workers
 
-    _check_workers(workers)
+    check_workers(workers)
     check_data_file(out, [from_, uncharacterized], overwrite)
     summary = make_qm9(
         out,
@@ -104,8 +105,9 @@ def import_(
     from molflow.build import UserError
     from molflow.cli.outputs import check_data_file
     from molflow.data.files import import_files
+    from molflow.workers import check_workers
 
-    _check_workers(workers)
+    check_workers(workers)
     if not 0 < timeout < float("inf"):
         raise UserError(f"--timeout must be above 0 and finite, not {timeout:g}")
     if not -(1 << 63) <= seed < 1 << 63:
@@ -201,13 +203,6 @@ def info(file: str, *, json_: bool = False, verify: bool = False) -> None:
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
         print(f"{name:<{width}}  {text}")
-
-
-def _check_workers(workers: int | None) -> None:
-    from molflow.build import UserError
-
-    if workers is not None and workers < 0:
-        raise UserError(f"--workers must be 0 (this process alone) or more, not {workers}")
 
 
 VERBS = {"qm9": qm9, "import": import_, "info": info, "toy": toy}

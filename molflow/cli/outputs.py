@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from molflow.atomic import refuse_existing
 from molflow.build import UserError
+from molflow.chem.io import matching
 
 PATH = str | os.PathLike[str]
 
 
 def check_outputs(outputs: Mapping[str, PATH | None], inputs: Iterable[PATH | None], overwrite: bool) -> None:
     """Outputs {option: file} are neither inputs (by name or pattern) nor one another, and replace nothing unasked."""
-    read = {file.resolve() for name in inputs if name for file in _files(os.fspath(name))}
+    read = {file.resolve() for name in inputs if name for file in matching(name)}
     written: dict[Path, str] = {}
     for option, name in outputs.items():
         if name is None:
@@ -46,10 +46,3 @@ def model_files(model: str) -> list[Path]:
     from molflow.checkpoint import CONFIG, WEIGHTS, locate
 
     return [locate(model) / name for name in (CONFIG, WEIGHTS)]
-
-
-def _files(name: str) -> list[Path]:
-    """Those of a pattern; else the one of that name, which may be missing."""
-    if os.path.exists(name) or not glob.has_magic(name):
-        return [Path(name)]
-    return [Path(found) for found in glob.glob(name, recursive=True)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from molflow.build import UserError
-from molflow.chem.io import expand, format_of, read
+from molflow.chem.io import expand, format_of, named_files, read
 from molflow.metrics.intake import of_arrays, of_batch, of_mols, of_records
 from molflow.metrics.molecules import Molecules
 from molflow.metrics.perception import with_bonds
@@ -55,20 +53,17 @@ class Source:
         files: list[Path] = []
         for pattern in patterns:
             if os.fspath(pattern).endswith(STORE):
-                files += self._stores(os.fspath(pattern))
+                files += self._stores(pattern)
             else:
                 files += expand(pattern)
         return files
 
-    def _stores(self, pattern: str) -> list[Path]:
+    def _stores(self, pattern: str | os.PathLike[str]) -> list[Path]:
         """The data files of a name or pattern, each known to be one."""
-        named = os.path.exists(pattern) or not glob.has_magic(pattern)
-        files = [pattern] if named else sorted(glob.glob(pattern, recursive=True))
-        if not files:
-            raise UserError(f"{pattern}: no file has such a name")
+        files = named_files(pattern)
         for file in files:
             self.opener(file)
-        return [Path(file) for file in files]
+        return files
 
     def blocks(self) -> Iterator[Block]:
         """In order; a molecule's number counts all that came before, readable or not."""

@@ -34,17 +34,8 @@ SEEDS = range(3)
 
 
 @pytest.fixture(scope="module")
-def worlds():
+def worlds(stirred):
     """For each kind of labels a student with spans and its teacher, every weight of both moved."""
-
-    def shaken(config, seed):
-        torch.manual_seed(seed)
-        model = make_model(config, FACTS)
-        with torch.no_grad():
-            for weight in model.network.parameters():
-                weight += 0.2 * torch.randn_like(weight)
-        return model
-
     made = {}
     for kind, (prior, path) in LABELS.items():
         network = {"name": "dense", "width": 16, "pair_width": 8, "vectors": 2, "heads": 2, "layers": 1}
@@ -52,8 +43,8 @@ def worlds():
             "prior": {"pos": "gaussian", "atom": prior, "bond": prior},
             "path": {"pos": "linear", "atom": path, "bond": path},
         }
-        student = shaken(parse_config({**values, "network": {**network, "span": True}}), 0)
-        made[kind] = student, shaken(parse_config({**values, "network": network}), 1)
+        student = stirred(parse_config({**values, "network": {**network, "span": True}}), FACTS, 0, by=0.2)
+        made[kind] = student, stirred(parse_config({**values, "network": network}), FACTS, 1, by=0.2)
     return made
 
 

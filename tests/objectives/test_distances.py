@@ -11,7 +11,7 @@ from molflow.batch import Batch
 from molflow.chem.vocabulary import Vocabulary
 from molflow.config import parse_config
 from molflow.data.sizes import Sizes
-from molflow.experiment import Facts, make_model, make_objective
+from molflow.experiment import Facts, make_objective
 from molflow.geometry import random_rotation, rotate
 from molflow.objectives.distances import DISTANCES, REACH, distances
 from molflow.paths.joint import Joint
@@ -75,19 +75,9 @@ def test_gradients_are_finite_where_atoms_are_expected_in_one_place():
     assert pred.grad.isfinite().all()
 
 
-def trained(config, seed):
-    """As if: no weight is zero."""
-    torch.manual_seed(seed)
-    model = make_model(config, FACTS)
-    with torch.no_grad():
-        for weight in model.network.parameters():
-            weight += 0.1 * torch.randn_like(weight)
-    return model
-
-
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["matching", "shortcut", "distill"])
-def test_a_weight_adds_it_to_what_training_descends(name):
+def test_a_weight_adds_it_to_what_training_descends(name, stirred):
     network = {"name": "dense", "width": 16, "pair_width": 8, "vectors": 2, "heads": 2, "layers": 1, "span": True}
     labels = {"atom": torch.zeros(2, 5, dtype=torch.long), "bond": torch.zeros(2, 5, 5, dtype=torch.long)}
     x1 = Batch.of_sizes([5, 4]).replace(pos=torch.stack([cloud(5), cloud(5, 1)]), **labels).tidy()
@@ -95,7 +85,7 @@ def test_a_weight_adds_it_to_what_training_descends(name):
     for weight in (None, 0.0, 0.5):
         given = {} if weight is None else {DISTANCES: weight}
         config = parse_config({"network": network, "objective": name, "loss": {"weights": given}})
-        model, teacher = trained(config, seed=0), trained(config, seed=1)
+        model, teacher = (stirred(config, FACTS, seed, by=0.1) for seed in (0, 1))
         objective = make_objective(config, model, teacher)
         found = objective(model.network, x1, Rng.of(0, len(x1)))
         assert (DISTANCES in found) == bool(weight)
