@@ -28,7 +28,7 @@ LEVELS = (
         "experiment",
         "minima",
     ),
-    ("training", "checkpoint", "run", "jobs", "reflow"),
+    ("training", "checkpoint", "run", "jobs", "reflow", "relay"),
     ("viewer",),
     ("cli", "__main__"),
 )

@@ -20,6 +20,7 @@ VERBS = {  # molflow/cli/<verb>.py holds a function of that name, or VERBS with 
     "straightness": "measure how straight a model's ways from noise to molecule are",
     "reflow": "make pairs of noise and sample that a straighter model is trained on",
     "distill": "train a student of few steps from a teacher of many",
+    "relay": "join models into one, each for a stretch of the way",
     "tune": "learn a model's best time grids from its own molecules",
     "info": "show what is installed, or what a run, a model or a data set holds",
     "completion": "print what a shell needs to complete all of this",

@@ -80,7 +80,10 @@ def describe(card: Card, folder: Path) -> Lines:
     total = sum(sizes.values())
     yield "sizes", f"{min(sizes)} to {max(sizes)} atoms, mean {sum(n * w for n, w in sizes.items()) / total:.1f}"
     yield "data", facts.checksum or "no checksum"
-    yield "made by", ", ".join(f"{name} {value}" for name, value in card.provenance.items())
+    legs = card.provenance.get("legs", [])
+    for leg in legs:
+        yield f"from {leg['start']:g}", f"{leg['model']}, times {_spell(leg['config']['times'])}"
+    yield "made by", ", ".join(f"{name} {value}" for name, value in card.provenance.items() if name != "legs")
 
 
 def progress(folder: Path) -> Lines:
@@ -96,5 +99,15 @@ def progress(folder: Path) -> Lines:
 def _spell(spec) -> str:
     if isinstance(spec, str):
         return spec
-    keywords = ", ".join(f"{key}={value}" for key, value in spec.items() if key != "name")
+    keywords = ", ".join(f"{key}={_told(value)}" for key, value in spec.items() if key != "name")
     return f"{spec['name']}({keywords})" if keywords else spec["name"]
+
+
+def _told(value) -> str:
+    return (
+        f"[{', '.join(map(_told, value))}]"
+        if isinstance(value, (list, tuple))
+        else _spell(value)
+        if isinstance(value, dict)
+        else str(value)
+    )

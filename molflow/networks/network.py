@@ -21,6 +21,7 @@ class Network(nn.Module, ABC):
 
     symmetries: frozenset[str] = frozenset({"rotation", "translation", "reflection"})
     spans = False  # whether it reads a span, and so can leap
+    whole = True  # whether it is one program whatever the times, as a CUDA graph has to be
 
     @abstractmethod
     def forward(

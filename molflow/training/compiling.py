@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from molflow.batch import Batch
+from molflow.build import UserError
 from molflow.data.loader import BatchPlan
 
 Shape = tuple[int, int]  # molecules, atoms
@@ -29,6 +30,11 @@ class Compiled:
         self.how, self.shapes = how, frozenset(shapes) if how != "none" else frozenset()
         if how == "none":
             return
+        if how == "graphs" and not getattr(network, "whole", True):
+            raise UserError(
+                "train.compile=graphs: this network chooses its way by the times of a batch, and a graph holds one: "
+                "take train.compile=layers"
+            )
         torch._dynamo.config.recompile_limit = MOST_PROGRAMS  # type: ignore[attr-defined]
         torch._dynamo.config.accumulated_recompile_limit = 4 * MOST_PROGRAMS  # type: ignore[attr-defined]
         if how == "graphs":

@@ -1,0 +1,68 @@
+"""Models of the same ways -> one model, each of them for a stretch of the time (networks/relay.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from molflow.build import UserError
+from molflow.checkpoint import Card, locate, read_card, read_weights, save
+from molflow.config import Config
+from molflow.experiment import make_model, predicted, ways_of
+from molflow.run import versions
+
+
+def join(sources: Sequence[str | Path], at: Sequence[float], out: str | Path) -> Path:
+    """Write into ``out`` the model whose way ``sources`` go in turn, handing over at the times ``at``.
+
+    Sampling is the first one's. What each was trained with stays in the card's provenance.
+    """
+    if len(sources) < 2 or len(at) != len(sources) - 1:
+        raise UserError(
+            f"{len(sources)} models hand over {max(0, len(sources) - 1)} times, and --at tells {len(at)}: "
+            "give two models or more, and a time between 0 and 1 for each but the first"
+        )
+    if not all(0 < a < b <= 1 for a, b in pairwise([*at, 1.0])):
+        raise UserError(f"--at {','.join(f'{t:g}' for t in at)}: times rise, above 0 and below 1")
+    cards = [read_card(source) for source in sources]
+    first = cards[0]
+    for source, card in zip(sources[1:], cards[1:]):
+        _check_alike(sources[0], first, source, card)
+    starts = [0.0, *at]
+    network: dict[str, Any] = {"name": "relay", "runners": [card.config.network for card in cards], "starts": starts}
+    config = replace(first.config, network=network)
+    weights: dict[str, Tensor] = {}
+    for k, source in enumerate(sources):
+        weights |= {f"runners.{k}.{name}": value for name, value in read_weights(locate(source)).items()}
+    make_model(config, first.facts).network.load_state_dict(weights)  # each fits its network, or this says so
+    legs = [
+        {"model": Path(source).name, "start": start, "config": card.config.to_dict(), **card.provenance}
+        for source, start, card in zip(sources, starts, cards)
+    ]
+    save(out, weights, config, first.facts, {**versions(), "legs": legs})
+    return Path(out)
+
+
+def _check_alike(one: str | Path, mine: Card, other: str | Path, theirs: Card) -> None:
+    """Where one stops the other goes on: they know the same data, and their states at a time have the same law."""
+    if mine.facts != theirs.facts:
+        raise UserError(f"{other} was trained on other data than {one}, or knows other labels, sizes or noise of them")
+    ours, found = _terms(mine.config), _terms(theirs.config)
+    unlike = [key for key in ours if ours[key] != found[key]]
+    if unlike:
+        told = "; ".join(f"{key} is {found[key]}, not {ours[key]}" for key in unlike)
+        raise UserError(f"{other} does not go the way of {one}: {told}")
+
+
+def _terms(config: Config) -> dict[str, Any]:
+    """What decides the law of a model's states at each time, and how its network is asked."""
+    return ways_of(config) | {
+        "coupling": [dict(spec) if isinstance(spec, dict) else {"name": spec} for spec in config.coupling],
+        "path.pos.predicts": predicted(config),
+        "hints": config.loss.hint > 0,
+    }
