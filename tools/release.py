@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 import molflow
 from molflow.checkpoint import CONFIG, WEIGHTS, half_precision, load, read_card, save
+from molflow.config import Config, parse_config
 
 SHIPPED = Path(molflow.__file__).parent / "pretrained"
 
@@ -32,6 +33,14 @@ def figures(model: str, n: int, seed: int) -> dict[str, dict[str, object]]:
     return out
 
 
+def without_places(config: Config) -> Config:
+    """Files and models by their names alone: where they lay here says nothing elsewhere."""
+    train = config.train
+    init, teacher = (source and Path(source).name for source in (train.init, train.teacher))
+    data = replace(config.data, path=Path(config.data.path).name)
+    return replace(config, data=data, train=replace(train, init=init, teacher=teacher))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
@@ -41,17 +50,16 @@ def main() -> None:
     args = parser.parse_args()
     card = read_card(args.run)
     before = figures(str(args.run), args.n, args.seed)
-    data = replace(card.config.data, path=Path(card.config.data.path).name)
-    train = card.config.train
-    init, teacher = (source and Path(source).name for source in (train.init, train.teacher))
-    config = replace(card.config, data=data, train=replace(train, init=init, teacher=teacher))
+    config, provenance = without_places(card.config), dict(card.provenance)
+    if legs := provenance.get("legs"):
+        provenance["legs"] = [{**leg, "config": without_places(parse_config(leg["config"])).to_dict()} for leg in legs]
     folder = SHIPPED / args.name
     weights = half_precision(load_file(args.run / WEIGHTS))
-    save(folder, weights, config, card.facts, card.provenance, card.grids)
+    save(folder, weights, config, card.facts, provenance, card.grids)
     after = figures(str(folder), args.n, args.seed)
     how = config.sample
     scores = {"n": args.n, "seed": args.seed, **asdict(how), **after}
-    save(folder, weights, config, card.facts, {**card.provenance, "scores": scores}, card.grids)
+    save(folder, weights, config, card.facts, {**provenance, "scores": scores}, card.grids)
     for name, rate in after.items():
         print(f"{name}: {rate['value']:.1%} ({rate['count']} of {rate['of']}); at 32 bits {before[name]['value']:.1%}")
     size = (folder / WEIGHTS).stat().st_size + (folder / CONFIG).stat().st_size
