@@ -81,7 +81,7 @@ def test_the_card_tells_what_each_leg_was_trained_with(make, tmp_path, capsys):
     capsys.readouterr()
     assert main(["info", str(tmp_path / "c")]) == 0
     told = capsys.readouterr().out
-    assert "relay(runners=[dense(width=16" in told and "from 0 " in told and "from 0.5" in told
+    assert "relay(runners=[2 x dense(width=16" in told and "from 0 " in told and "from 0.5" in told
 
 
 def test_a_joined_model_trains_on(make, tmp_path, root, capsys):
