@@ -188,7 +188,8 @@ def speed(model: str, device: str, n: int, evaluations: list[int]) -> None:
         code += f"print(qm9.peak({str(locate(model))!r}, {device!r}, {size}))"
         out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
         memory.append({"molecules at once": size, "peak MiB": float(out)})
-    report(f"qm9_speed_{Path(model).name}", rows, protocol=f"model {model}, {device}, whole process to SDF", n=n, memory=memory)
+    protocol = f"model {model}, {device}, whole process to SDF"
+    report(f"qm9_speed_{Path(model).name}", rows, protocol=protocol, n=n, memory=memory)
     print(memory)
 
 
