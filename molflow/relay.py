@@ -11,9 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from molflow.build import UserError
-from molflow.checkpoint import Card, locate, read_card, read_weights, save
+from molflow.checkpoint import Card, load, read_card, save
 from molflow.config import Config
-from molflow.experiment import make_model, predicted, ways_of
+from molflow.experiment import predicted, ways_of
 from molflow.run import versions
 
 
@@ -38,8 +38,8 @@ def join(sources: Sequence[str | Path], at: Sequence[float], out: str | Path) ->
     config = replace(first.config, network=network)
     weights: dict[str, Tensor] = {}
     for k, source in enumerate(sources):
-        weights |= {f"runners.{k}.{name}": value for name, value in read_weights(locate(source)).items()}
-    make_model(config, first.facts).network.load_state_dict(weights)  # each fits its network, or this says so
+        runner = load(source, device="cpu").network
+        weights |= {f"runners.{k}.{name}": value for name, value in runner.state_dict().items()}
     legs = [
         {"model": Path(source).name, "start": start, "config": card.config.to_dict(), **card.provenance}
         for source, start, card in zip(sources, starts, cards)

@@ -98,6 +98,15 @@ def test_a_joined_model_trains_on(make, tmp_path, root, capsys):
     assert before.keys() == after.keys() and not all(torch.equal(before[name], after[name]) for name in before)
 
 
+def test_a_damaged_model_is_named(make, tmp_path, capsys):
+    a, b = make("a", 1), make("b", 2)
+    whole = (tmp_path / "b" / WEIGHTS).read_bytes()
+    (tmp_path / "b" / WEIGHTS).write_bytes(whole[:-8])
+    assert main(["relay", a, b, "--at", "0.5", "--out", str(tmp_path / "c")]) == 2
+    told = capsys.readouterr().err
+    assert str(tmp_path / "b") in told and not (tmp_path / "c").exists()
+
+
 OTHERS = {
     "data": {"facts": Facts(FACTS.vocabulary, Sizes({9: 1}), 1.5, 3)},
     "coupling": {"coupling": ["independent"]},
