@@ -105,7 +105,7 @@ def _spell(spec) -> str:
 
 def _told(value) -> str:
     """A keyword's value; equal members of a list once, with their number."""
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list):
         alike = len(value) > 1 and all(entry == value[0] for entry in value)
         return f"[{len(value)} x {_told(value[0])}]" if alike else f"[{', '.join(map(_told, value))}]"
     return _spell(value) if isinstance(value, dict) else str(value)

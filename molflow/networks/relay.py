@@ -38,12 +38,13 @@ class Relay(Network):
             )
         from molflow.networks import NETWORKS
 
-        self.starts, self.runners = tuple(starts), nn.ModuleList()
+        built: list[Network] = []
         for k, spec in enumerate(runners):
             with at("runners", k):
-                self.runners.append(build("network", NETWORKS, spec, fields=fields, dim=dim))
-        self.symmetries = frozenset.intersection(*(runner.symmetries for runner in self.runners))
-        self.spans = all(runner.spans for runner in self.runners)
+                built.append(build("network", NETWORKS, spec, fields=fields, dim=dim))
+        self.starts, self.runners = tuple(starts), nn.ModuleList(built)
+        self.symmetries = frozenset.intersection(*(runner.symmetries for runner in built))
+        self.spans = all(runner.spans for runner in built)
 
     @property
     def layers(self) -> nn.ModuleList:
