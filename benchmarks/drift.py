@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import command, report
@@ -34,10 +35,9 @@ ORDERS = {1: "single", 2: "double", 3: "triple"}
 SHOWN = 12  # times of the way
 
 
-def bonds(law: Tensor, mask: Tensor) -> Tensor:
+def bonds(law: Tensor, x: Batch) -> Tensor:
     """The expected bonds of each order in each molecule, [B, 3], of laws [B, N, N, K]."""
-    pairs = (mask[:, :, None] & mask[:, None, :]).triu(1)
-    return (law * pairs.unsqueeze(-1)).sum((1, 2))[:, list(ORDERS)].cpu()
+    return (law * x.pair_mask.triu().unsqueeze(-1)).sum((1, 2))[:, list(ORDERS)]
 
 
 def told(seen: list[Tensor], whose: str) -> dict[str, float]:
@@ -64,24 +64,21 @@ def main() -> None:
     data: list[Tensor] = []
     there: dict[float, list[Tensor]] = {t: [] for t in shown}  # on the data's states
     own: dict[float, list[Tensor]] = {t: [] for t in times[:-1]}  # on its ways
+
+    def watch(end: dict[str, Tensor], x: Batch, t: float) -> dict[str, Tensor]:
+        own[t].append(bonds(end["bond"], x))
+        return end
+
     for places in BatchPlan(store.sizes[index], 20_000, shuffle=False).epoch(0):
         rng = Rng(args.seed, torch.from_numpy(places))
         x0, x1 = objective.pair(model.vocabulary.encode(store.batch(index[places])), rng)
-        classes = len(model.vocabulary.bonds)
-        data.append(bonds(torch.nn.functional.one_hot(x1.bond, classes), x1.mask))
+        data.append(bonds(one_hot(x1.bond, len(model.vocabulary.bonds)), x1))
         with torch.no_grad(), fast_matmul():
             for t in shown:
                 x, flow = model.path.sample(x0, x1, torch.full((len(x1),), t), rng), model.flow()
                 flow.endpoint(x, t)  # the hint
-                there[t].append(bonds(flow.endpoint(x, t)["bond"], x.mask))
-
-            def watch(end: dict[str, Tensor], x: Batch, t: float) -> dict[str, Tensor]:
-                own[t].append(bonds(end["bond"], x.mask))
-                return end
-
-            flow = model.flow()
-            flow.steer = watch
-            integrate(flow, x0, times, Multistep(), rng)
+                there[t].append(bonds(flow.endpoint(x, t)["bond"], x))
+            integrate(model.flow(steer=watch), x0, times, Multistep(), rng)
     rows = [{"t": "data", **told(data, "data")}]
     rows += [{"t": round(t, 3), **told(there[t], "data"), **told(own[t], "own")} for t in shown]
     report(

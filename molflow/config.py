@@ -24,6 +24,10 @@ def name_of(spec: Component) -> str:
     return spec if isinstance(spec, str) else str(spec.get("name", ""))
 
 
+def mapping_of(spec: Component) -> dict[str, Any]:
+    return {"name": spec} if isinstance(spec, str) else dict(spec)
+
+
 @dataclass(frozen=True)
 class DataConfig:
     path: str = ""

@@ -13,7 +13,7 @@ import numpy as np
 from molflow.batch import FIELDS
 from molflow.build import UserError, at, build, find, resolve, unknown
 from molflow.chem.vocabulary import Vocabulary
-from molflow.config import Component, Config, name_of
+from molflow.config import Component, Config, mapping_of, name_of
 from molflow.couplings import COUPLINGS
 from molflow.couplings.coupling import Chain, Coupling
 from molflow.data.formulas import Formulas
@@ -97,13 +97,13 @@ class Facts:
 
 def noise_of(config: Config) -> dict[str, Any]:
     """What decides a model's noise besides the facts: pairs of noise and sample are pairs under the same alone."""
-    priors = {name: _mapping(_of_field(config.prior, "prior", name)) for name in _fields(config)}
+    priors = {name: mapping_of(_of_field(config.prior, "prior", name)) for name in _fields(config)}
     return {"data.fields": _fields(config), "data.centred": config.data.centred, "prior": priors}
 
 
 def ways_of(config: Config) -> dict[str, Any]:
     """What decides where a model's states lie: its noise and its paths, whatever their errors weigh."""
-    paths = {name: _mapping(_of_field(config.path, "path", name)) for name in _fields(config)}
+    paths = {name: mapping_of(_of_field(config.path, "path", name)) for name in _fields(config)}
     return noise_of(config) | {
         "path": {name: {k: v for k, v in spec.items() if k not in ("weigh", "cap")} for name, spec in paths.items()}
     }
@@ -259,7 +259,7 @@ def _with_facts(spec: Component, field: str, facts: Facts) -> Component:
         fitting = ", ".join(sorted(name for name, each in serves.items() if field in each.fields))
         raise UserError(f"prior.{field}: {name_of(spec)!r} is no noise of {field}, which takes {fitting}")
     taken = inspect.signature(prior).parameters
-    return {key: value for key, value in known.items() if key in taken and value is not None} | _mapping(spec)
+    return {key: value for key, value in known.items() if key in taken and value is not None} | mapping_of(spec)
 
 
 def _check_fit(field: str, prior_spec: Component, prior: Prior, path_spec: Component, path: Path) -> None:
@@ -271,7 +271,3 @@ def _check_fit(field: str, prior_spec: Component, prior: Prior, path_spec: Compo
         fitting = [name for name, c in choices.items() if c.discrete == path.discrete and field in c.fields]  # type: ignore
         path_name, prior_name = name_of(path_spec), name_of(prior_spec)
         raise UserError(f"prior.{field}: path {path_name!r} starts from {' or '.join(fitting)}, not {prior_name!r}")
-
-
-def _mapping(spec: Component) -> dict[str, Any]:
-    return {"name": spec} if isinstance(spec, str) else dict(spec)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from molflow.build import UserError
 from molflow.checkpoint import Card, load, read_card, save
-from molflow.config import Config
+from molflow.config import Config, mapping_of
 from molflow.experiment import predicted, ways_of
 from molflow.run import versions
 
@@ -62,7 +62,7 @@ def _check_alike(one: str | Path, mine: Card, other: str | Path, theirs: Card) -
 def _terms(config: Config) -> dict[str, Any]:
     """What decides the law of a model's states at each time, and how its network is asked."""
     return ways_of(config) | {
-        "coupling": [dict(spec) if isinstance(spec, dict) else {"name": spec} for spec in config.coupling],
+        "coupling": [mapping_of(spec) for spec in config.coupling],
         "path.pos.predicts": predicted(config),
         "hints": config.loss.hint > 0,
     }
