@@ -26,16 +26,15 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import RESULTS, command, report
+from held_out import HeldOut
 from variety import variety
 
 import molflow
 from molflow.build import UserError, resolve
 from molflow.checkpoint import read_card
 from molflow.config import Config, read_config
-from molflow.data.loader import BatchPlan
 from molflow.data.store import Store
 from molflow.device import fast_matmul
-from molflow.experiment import make_objective
 from molflow.generate import Sampling
 from molflow.rng import Rng
 from molflow.run import Run
@@ -64,8 +63,17 @@ ARMS: dict[str, list[str]] = {  # the base is what every other arm changes furth
     "hint in nine of ten": ["loss.hint=0.9"],
     "independent coupling": ["coupling=[independent]"],
     "permutation alone": ["coupling=[{name: align, rotate: false}]"],
+    "rotation alone": ["coupling=[{name: align, permute: false}]"],
     "mask jumps": ["prior.atom=mask", "prior.bond=mask"],
+    "one-hot labels": ["path.atom=one_hot", "path.bond=one_hot", "prior.atom=gaussian", "prior.bond=gaussian"],
+    "no bonds": ["data.fields=[pos, atom]"],
+    "labels weigh as coordinates": ["loss.weights.atom=1.0", "loss.weights.bond=1.0"],
+    "ema 0.99": ["train.ema=0.99"],
+    "ema 0.9995": ["train.ema=0.9995"],
     "marginal noise": ["prior.atom=marginal", "prior.bond=marginal"],
+    "labels lead": ["path.atom={name: jump, lead: 2}", "path.bond={name: jump, lead: 2}"],
+    "labels lead by 1.5": ["path.atom={name: jump, lead: 1.5}", "path.bond={name: jump, lead: 1.5}"],
+    "noise mixed in": ["path.pos={name: interpolant, noise: 1}"],
     "aromatic bonds": ["data.path={data}_aromatic.safetensors"],  # by molflow data qm9 --aromatic
     "radial 32": ["network.radial=32"],
     "192 x 6": ["network.width=192", "network.pair_width=48", "network.layers=6"],
@@ -162,18 +170,13 @@ def errors(config: Config, source: str | Path, seed: int = 0) -> dict[str, list[
     Coordinates: root mean square, angstrom. Labels: cross-entropy, of an atom and of the bonds for an atom. They do not
     depend on how an arm weights its losses or draws its times; with another path or noise they compare with nothing.
     """
-    model = molflow.load(source, device="cpu")
-    store, objective = Store(config.data.path), make_objective(config, model)
+    held_out = HeldOut(source, config.data.path, HELD_OUT, config)
+    model = held_out.model
     network, path = model.network.eval(), model.path
-    index = store.indices("val")
-    index = index[:: max(1, len(index) // HELD_OUT)][:HELD_OUT]
-    plan = list(BatchPlan(store.sizes[index], 20_000, shuffle=False).epoch(0))
     found: dict[str, list[float]] = {}
     for at in TIMES:
         sums: dict[str, float] = defaultdict(float)
-        for places in plan:
-            rng = Rng(seed, torch.from_numpy(places))
-            x0, x1 = objective.pair(model.vocabulary.encode(store.batch(index[places])), rng)
+        for x0, x1, rng in held_out.pairs(seed):
             t = torch.full((len(x1),), at)
             x = path.sample(x0, x1, t, rng)
             with fast_matmul():
@@ -184,7 +187,7 @@ def errors(config: Config, source: str | Path, seed: int = 0) -> dict[str, list[
             for name, each in {**path.loss(pred, x, x1, t), "pos": off.sum(1) / x1.sizes}.items():
                 sums[name] += float(each.sum())
         for name, total in sums.items():
-            mean = total / len(index)
+            mean = total / len(held_out)
             found.setdefault(name, []).append(round(mean**0.5 if name == "pos" else mean, 4))
     return found
 

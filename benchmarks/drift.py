@@ -18,15 +18,10 @@ from torch.nn.functional import one_hot
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import command, report
+from held_out import HeldOut
 
-import molflow
 from molflow.batch import Batch
-from molflow.checkpoint import read_card
-from molflow.data.loader import BatchPlan
-from molflow.data.store import Store
 from molflow.device import fast_matmul
-from molflow.experiment import make_objective
-from molflow.rng import Rng
 from molflow.solvers.integrate import integrate
 from molflow.solvers.multistep import Multistep
 from molflow.solvers.schedule import grid
@@ -55,10 +50,8 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=5)
     args = parser.parse_args()
-    model, store = molflow.load(args.model, "cpu"), Store(args.data)
-    objective = make_objective(read_card(args.model).config, model)
-    index = store.indices("val")
-    index = index[:: max(1, len(index) // args.n)][: args.n]
+    held_out = HeldOut(args.model, args.data, args.n)
+    model = held_out.model
     times = grid("quadratic", args.steps)
     shown = times[:-1][:: max(1, args.steps // SHOWN)]
     data: list[Tensor] = []
@@ -69,9 +62,7 @@ def main() -> None:
         own[t].append(bonds(end["bond"], x))
         return end
 
-    for places in BatchPlan(store.sizes[index], 20_000, shuffle=False).epoch(0):
-        rng = Rng(args.seed, torch.from_numpy(places))
-        x0, x1 = objective.pair(model.vocabulary.encode(store.batch(index[places])), rng)
+    for x0, x1, rng in held_out.pairs(args.seed):
         data.append(bonds(one_hot(x1.bond, len(model.vocabulary.bonds)), x1))
         with torch.no_grad(), fast_matmul():
             for t in shown:
@@ -86,7 +77,7 @@ def main() -> None:
         rows,
         protocol=f"bonds a molecule that {args.model} expects, with a hint, on held-out molecules noised to t and on "
         f"its own ways of {args.steps} steps of multistep, haste 1, no composition",
-        n=args.n,
+        n=len(held_out),
         seed=args.seed,
     )
 

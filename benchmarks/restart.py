@@ -20,17 +20,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import command, report
+from held_out import HeldOut
 from variety import some, variety
 
-import molflow
-from molflow.checkpoint import read_card
-from molflow.data.loader import BatchPlan
-from molflow.data.store import Store
 from molflow.device import fast_matmul
-from molflow.experiment import make_objective
 from molflow.metrics.distributions import compared, observed
 from molflow.metrics.intake import of_mols
-from molflow.rng import Rng
 from molflow.solvers.integrate import integrate
 from molflow.solvers.multistep import Multistep
 from molflow.solvers.schedule import rest
@@ -69,20 +64,15 @@ def main() -> None:
     args = parser.parse_args()
     if strange := [t for t in args.times if not 0 <= t < 1]:
         parser.error(f"--times are from 0 on and below 1, not {strange[0]:g}")
-    model, store = molflow.load(args.model, "cpu"), Store(args.data)
-    objective = make_objective(read_card(args.model).config, model)
-    index = store.indices("val")
-    index = index[:: max(1, len(index) // args.n)][: args.n]
-    plan = list(BatchPlan(store.sizes[index], 20_000, shuffle=False).epoch(0))
+    kept = HeldOut(args.model, args.data, args.n)
+    model = kept.model
 
     @torch.no_grad()
     def completed(t: float, haste: float, steps: int) -> list:
         n = max(3, round(steps * (1 - t) ** 0.5))
         times = rest("quadratic", n, t)
         made = []
-        for places in plan:
-            rng = Rng(args.seed, torch.from_numpy(places))
-            x0, x1 = objective.pair(model.vocabulary.encode(store.batch(index[places])), rng)
+        for x0, x1, rng in kept.pairs(args.seed):
             x = model.path.sample(x0, x1, torch.full((len(x1),), t), rng)
             flow = model.flow(haste=haste)
             with fast_matmul():
@@ -90,7 +80,7 @@ def main() -> None:
             made += model.vocabulary.decode(x).to_rdkit()
         return made
 
-    held_out = store.batch(index).to_rdkit()
+    held_out = kept.store.batch(kept.index).to_rdkit()
     data, floor = (observed(of_mols(mols)) for mols in (some(args.data, "train", TRAINING), held_out))
 
     def row(haste: object, t: object, mols: Sequence) -> dict[str, object]:
@@ -104,7 +94,7 @@ def main() -> None:
         protocol=f"held-out molecules noised to t and completed by {args.model}; of those that RDKit reads. Bonds, "
         f"angles: distance to {TRAINING:,} training molecules over that of the held-out; rigid: bonds that vary by "
         f"less than {RIGID} angstrom in the data, how far their means are off and their spread, angstrom",
-        n=args.n,
+        n=len(kept),
         seed=args.seed,
     )
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -98,10 +99,11 @@ def begin_from(source: str | Path, network: nn.Module, facts: Facts, config: Con
     try:
         begun = {name: value for name, value in network.state_dict().items() if name in SPAN}
         network.load_state_dict(begun | read_weights(folder))
-    except RuntimeError as error:
+    except RuntimeError:
+        trained = card.config
         raise UserError(
-            f"train.init: the weights of {source} do not fit this network ({_last_line(error)}); "
-            f"give it the fields and the network of {folder / CONFIG}"
+            f"train.init: the weights of {source} do not fit this network; give the run that model's: "
+            f"'data.fields={json.dumps(trained.data.fields)}' 'network={json.dumps(trained.network)}'"
         ) from None
 
 
@@ -137,7 +139,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def _last_line(error: Exception) -> str:
-    return str(error).splitlines()[-1].strip()
+    return shorten(str(error).splitlines()[-1], width=200, placeholder=" ...")  # it may name hundreds of weights
 
 
 def read_card(source: str | Path) -> Card:

@@ -13,6 +13,7 @@ from molflow.build import UserError
 from molflow.config import TrainConfig
 from molflow.networks.dense import Dense
 from molflow.networks.pointwise import Pointwise
+from molflow.networks.relay import Relay
 from molflow.training.optimizers import Muon, make_optimizer, orthogonal
 
 MUON = TrainConfig(optimizer="muon", lr=0.01, weight_decay=0.0)
@@ -80,6 +81,13 @@ def test_what_is_no_hidden_matrix_takes_the_step_of_adamw():
 
 
 HIDDEN = ("time", "from_atoms", "from_pairs", "to_pairs", "gathered", "update.0", "update.2", "mix")
+
+
+def test_the_runners_of_a_relay_are_made_of_layers_each():
+    small = {"name": "dense", "width": 8, "pair_width": 6, "vectors": 2, "heads": 2, "layers": 2}
+    relay = Relay({"atom": (4, 4), "bond": (3, 3)}, 3, [small, small])
+    one, both = (make_optimizer(net, MUON).param_groups[0]["params"] for net in (network(), relay))
+    assert len(both) == 2 * len(one) == 4 * len(HIDDEN)
 
 
 def test_the_decay_of_weights_is_of_both_kinds():

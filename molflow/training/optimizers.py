@@ -29,7 +29,7 @@ def make_optimizer(network: nn.Module, train: TrainConfig, fused: bool = False) 
 
 def is_hidden_matrix(name: str, weight: Tensor) -> bool:
     """Whether a weight is a matrix between features: inside a layer, so not of the first inputs nor of the heads."""
-    return name.startswith("layers.") and weight.ndim == 2 and min(weight.shape) > 1
+    return "layers" in name.split(".") and weight.ndim == 2 and min(weight.shape) > 1
 
 
 class Muon(torch.optim.AdamW):

@@ -40,17 +40,15 @@ PREDICTIONS = ("endpoint", "noise", "velocity", "preconditioned")
 
 
 def members():
-    """Every path, and paths of coordinates under each reading of the network's output."""
+    """Every path, those of coordinates under each reading of the network's output, and labels that lead."""
     for name in sorted(PATHS):
-        readings = PREDICTIONS if name in NUMBERS else ("",)
-        yield from (pytest.param((name, reading), id=f"{name} {reading}".strip()) for reading in readings)
+        yield from ({"name": name, "predicts": reading} for reading in PREDICTIONS) if name in NUMBERS else [name]
+    yield {"name": "jump", "lead": 2.5}
 
 
-@pytest.fixture(params=members())
+@pytest.fixture(params=members(), ids=lambda spec: spec if isinstance(spec, str) else " ".join(map(str, spec.values())))
 def path(request, make):
-    name, reading = request.param
-    spec = {"name": name, "predicts": reading} if reading else name
-    return make.member("path", PATHS, spec, states=STATES)
+    return make.member("path", PATHS, request.param, states=STATES)
 
 
 @pytest.fixture
@@ -198,8 +196,8 @@ def test_going_back_gives_the_law_of_the_path(path, ends, t, s):
         x1 = torch.full((many, 1), 3)
         x0, fresh = torch.zeros(many, 1, dtype=torch.long), torch.ones(many, 1, dtype=torch.long)
         x = path.back(path.sample(x0, x1, t, rng(0, many)), t, s, fresh, rng(1, many))
-        share = (x == 3).double().mean()
-        assert abs(share - s) <= 5 * (s * (1 - s) / many) ** 0.5
+        share, due = (x == 3).double().mean(), path.clock(s)
+        assert abs(share - due) <= 5 * (due * (1 - due) / many) ** 0.5
         assert ((x == 0) | (x == 1) | (x == 3)).all()
         return
     x0, fresh = torch.randn(2, many, 1, 3, generator=random, dtype=torch.float64)

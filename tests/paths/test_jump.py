@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.nn.functional import one_hot
 
+from molflow.build import UserError
+from molflow.paths.joint import ahead
 from molflow.paths.jump import Jump
 from molflow.rng import Rng
 
@@ -89,3 +92,39 @@ def test_what_is_not_there_takes_nobodys_place():
 def test_all_settle_in_the_end_on_what_is_likeliest():
     p, noise, there = sure_and_unsure()
     assert (Jump(3).commit(p, 1.0, Rng.of(0, 8), noise, there, chance=1.0) == 0).all()
+
+
+def test_labels_that_lead_have_jumped_by_their_own_clock():
+    """1 - (1 - t)^2 = 3/4 of them at t = 1/2, at rates that are twice the usual."""
+    path, n = Jump(3, lead=2.0), 20_000
+    x0, x1 = torch.zeros(n, 1, dtype=torch.long), torch.ones(n, 1, dtype=torch.long)
+    x = path.sample(x0, x1, torch.full((n,), 0.5), Rng.of(0, n))
+    assert path.clock(0.5) == 0.75
+    torch.testing.assert_close((x == 1).float().mean(), torch.tensor(0.75), atol=0.01, rtol=0)
+    end = torch.tensor([0.5, 0.25, 0.25]).view(1, 1, 3)
+    torch.testing.assert_close(path.velocity(end, x0[:1], 0.5), 2 * Jump(3).velocity(end, x0[:1], 0.5))
+
+
+@pytest.mark.parametrize("lead", [0.5, 1.0, 2.0])
+def test_a_step_and_its_halves_lead_as_far_as_the_path(lead):
+    """With the endpoint known, as many labels have jumped after a step from the path's law as the path has at its end;
+    and back again."""
+    path, n = Jump(2, lead), 40_000
+    rng, x0, x1 = Rng.of(0, n), torch.zeros(n, 1, dtype=torch.long), torch.ones(n, 1, dtype=torch.long)
+    end = one_hot(x1, 2).float()
+    start = path.sample(x0, x1, torch.full((n,), 0.2), rng)
+    there = path.hold(start, end, 0.2, 0.7, rng)
+    halfway = path.hold(path.hold(start, end, 0.2, 0.45, rng), end, 0.45, 0.7, rng)
+    again = path.back(there, 0.7, 0.4, x0, rng)
+    for x, t in ((there, 0.7), (halfway, 0.7), (again, 0.4)):
+        torch.testing.assert_close(x.float().mean(), torch.tensor(path.clock(t)), atol=0.01, rtol=0)
+
+
+def test_haste_is_a_lead_that_only_the_sampler_knows():
+    t, s, haste = 0.3, 0.5, 3.0
+    assert Jump(3).share(ahead(Jump(3), t, s, haste), t) == pytest.approx(Jump(3, lead=haste).share(s, t))
+
+
+def test_a_lead_is_above_nought():
+    with pytest.raises(UserError, match="lead must be above 0, not 0"):
+        Jump(3, lead=0)
