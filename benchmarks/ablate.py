@@ -55,6 +55,7 @@ ARMS: dict[str, list[str]] = {  # the base is what every other arm changes furth
     "uniform times": ["times=uniform"],
     "logit-normal times, mean 0.5": ["times={name: logit_normal, mean: 0.5}"],
     "loss weight capped at 25": ["path.pos={name: linear, cap: 25}"],
+    "loss weight capped at 10": ["path.pos={name: linear, cap: 10}"],
     "loss weight capped at 1000": ["path.pos={name: linear, cap: 1000}"],
     "coordinates weighed as noise": ["path.pos={name: linear, weigh: noise, cap: 400}", "loss.weights.pos=4.0"],
     "distances 0.1": ["loss.weights.distances=0.1"],
@@ -145,8 +146,9 @@ def run(given: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
         rates = {
             "edm atoms": scores["edm"].atom_stable,
             "edm molecules": scores["edm"].molecule_stable,
-            "strict valid": scores["strict"].valid,
         }
+        if not scores["strict"].inapplicable:  # as without bonds
+            rates["strict valid"] = scores["strict"].valid
         row[str(evaluations)] = {name: [rate.count, rate.of, *(rate.ci95 or ())] for name, rate in rates.items()}
         row["variety"] = variety(batch.to_rdkit())  # of the most evaluations
     return row
@@ -252,7 +254,7 @@ def shown(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 line[f"{name} @{evaluations}"] = round(100 * count / of, 1)
         if wrong := row.get("errors"):
             middle = TIMES.index(0.4)
-            line |= {f"{name} off at {TIMES[middle]}": wrong[name][middle] for name in ("pos", "atom", "bond")}
+            line |= {f"{name} off at {TIMES[middle]}": each[middle] for name, each in wrong.items()}
         seen = row.get("variety", {})
         lines.append(line | {key: seen[key] for key in ("rings", "aromatic", "N", "heavy sd") if key in seen})
     return lines
