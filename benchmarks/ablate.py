@@ -179,8 +179,7 @@ def errors(config: Config, source: str | Path, seed: int = 0) -> dict[str, list[
     for at in TIMES:
         sums: dict[str, float] = defaultdict(float)
         for x0, x1, rng in held_out.pairs(seed):
-            t = torch.full((len(x1),), at)
-            x = path.sample(x0, x1, t, rng)
+            t, x = torch.full((len(x1),), at), held_out.noised(x0, x1, at, rng)
             with fast_matmul():
                 pred = network(x, t)
                 if model.hinted:

@@ -66,7 +66,7 @@ def main() -> None:
         data.append(bonds(one_hot(x1.bond, len(model.vocabulary.bonds)), x1))
         with torch.no_grad(), fast_matmul():
             for t in shown:
-                x, flow = model.path.sample(x0, x1, torch.full((len(x1),), t), rng), model.flow()
+                x, flow = held_out.noised(x0, x1, t, rng), model.flow()
                 flow.endpoint(x, t)  # the hint
                 there[t].append(bonds(flow.endpoint(x, t)["bond"], x))
             integrate(model.flow(steer=watch), x0, times, Multistep(), rng)

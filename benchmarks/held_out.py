@@ -43,3 +43,8 @@ class HeldOut:
             rng = Rng(seed, torch.from_numpy(places))
             molecules = self.model.vocabulary.encode(self.store.batch(self.index[places]))
             yield *self.objective.pair(molecules, rng), rng
+
+    def noised(self, x0: Batch, x1: Batch, t: float, rng: Rng) -> Batch:
+        """Where training would have them at t."""
+        times = torch.full((len(x1),), t)
+        return self.model.path.sample(x0, x1, times, rng, self.objective.fresh(x1, rng))

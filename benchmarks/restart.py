@@ -73,7 +73,7 @@ def main() -> None:
         times = rest("quadratic", n, t)
         made = []
         for x0, x1, rng in kept.pairs(args.seed):
-            x = model.path.sample(x0, x1, torch.full((len(x1),), t), rng)
+            x = kept.noised(x0, x1, t, rng)
             flow = model.flow(haste=haste)
             with fast_matmul():
                 x = integrate(flow, x, times, Multistep(), rng)
