@@ -55,7 +55,6 @@ ARMS: dict[str, list[str]] = {  # the base is what every other arm changes furth
     "uniform times": ["times=uniform"],
     "logit-normal times, mean 0.5": ["times={name: logit_normal, mean: 0.5}"],
     "loss weight capped at 25": ["path.pos={name: linear, cap: 25}"],
-    "loss weight capped at 10": ["path.pos={name: linear, cap: 10}"],
     "loss weight capped at 1000": ["path.pos={name: linear, cap: 1000}"],
     "coordinates weighed as noise": ["path.pos={name: linear, weigh: noise, cap: 400}", "loss.weights.pos=4.0"],
     "distances 0.1": ["loss.weights.distances=0.1"],
@@ -70,10 +69,8 @@ ARMS: dict[str, list[str]] = {  # the base is what every other arm changes furth
     "no bonds": ["data.fields=[pos, atom]"],
     "labels weigh as coordinates": ["loss.weights.atom=1.0", "loss.weights.bond=1.0"],
     "ema 0.99": ["train.ema=0.99"],
-    "ema 0.9995": ["train.ema=0.9995"],
     "marginal noise": ["prior.atom=marginal", "prior.bond=marginal"],
     "labels lead": ["path.atom={name: jump, lead: 2}", "path.bond={name: jump, lead: 2}"],
-    "labels lead by 1.5": ["path.atom={name: jump, lead: 1.5}", "path.bond={name: jump, lead: 1.5}"],
     "noise mixed in": ["path.pos={name: interpolant, noise: 1}"],
     "aromatic bonds": ["data.path={data}_aromatic.safetensors"],  # by molflow data qm9 --aromatic
     "radial 32": ["network.radial=32"],

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 
 import molflow
 from molflow.batch import Batch
-from molflow.build import UserError
 from molflow.checkpoint import read_card
 from molflow.config import Config
 from molflow.data.loader import BatchPlan
@@ -26,12 +24,9 @@ class HeldOut:
     """
 
     def __init__(self, name: str | Path, data: str | Path, n: int, config: Config | None = None):
-        if n < 1:
-            raise UserError(f"the number of held-out molecules must be at least 1, not {n}")
         self.model, self.store = molflow.load(name, "cpu"), Store(data)
         self.objective = make_objective(config or read_card(name).config, self.model)
-        index = self.store.indices("val")
-        self.index: np.ndarray = index[:: max(1, len(index) // n)][:n]
+        self.index = self.store.indices("val", n)
         self.plan = list(BatchPlan(self.store.sizes[self.index], 20_000, shuffle=False).epoch(0))
 
     def __len__(self) -> int:

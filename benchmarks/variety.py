@@ -48,5 +48,4 @@ def covered(mols: Iterable, held_out: list[str]) -> float:
 def some(data: str | Path, split: str, n: int) -> list:
     """n molecules of a split, spread over it."""
     store = Store(data)
-    index = store.indices(split)
-    return store.batch(index[:: max(1, len(index) // n)][:n]).to_rdkit()
+    return store.batch(store.indices(split, n)).to_rdkit()

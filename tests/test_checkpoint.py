@@ -109,8 +109,10 @@ def test_the_weights_of_a_network_without_spans_begin_one_with_them(model, folde
     begin_from(folder, leaper.network, FACTS, CONFIG)
     assert same(leaper.sample(4, steps=3, seed=1), model.sample(4, steps=3, seed=1))
     assert not leaper.network.clock.span.weight.any()
-    with pytest.raises(UserError, match="train.init: the weights of .* do not fit this network"):
+    with pytest.raises(UserError, match="train.init: the weights of .* do not fit this network") as told:
         begin_from(folder, make_model(parse_config({"network": {**spec, "layers": 2}}), FACTS).network, FACTS, CONFIG)
+    assert f"'network={json.dumps(CONFIG.network)}'" in str(told.value), "what to give it, and no list of weights"
+    assert ".weight" not in str(told.value)
     other = replace(CONFIG, path={**CONFIG.path, "pos": {"name": "linear", "predicts": "noise"}})
     with pytest.raises(UserError, match="predicts the endpoint, and this run would read it as the noise"):
         begin_from(folder, leaper.network, FACTS, other)

@@ -68,13 +68,14 @@ class Store:
         """0 train, 1 validation, 2 test, uint8 [M]."""
         return self._arrays.get("split", np.zeros(len(self), np.uint8))
 
-    def indices(self, split: str = "all") -> np.ndarray:
-        """Numbers of the molecules of ``train``, ``val``, ``test`` or ``all``, int64."""
-        if split == "all":
-            return np.arange(len(self))
-        if split not in SPLITS:
+    def indices(self, split: str = "all", most: int | None = None) -> np.ndarray:
+        """Numbers of the molecules of ``train``, ``val``, ``test`` or ``all``, int64; at ``most`` so many, spread."""
+        if split not in (*SPLITS, "all"):
             raise unknown("split", split, (*SPLITS, "all"))
-        return np.flatnonzero(self.split == SPLITS.index(split))
+        if most is not None and most < 1:
+            raise UserError(f"the number of molecules to take must be at least 1, not {most}")
+        index = np.arange(len(self)) if split == "all" else np.flatnonzero(self.split == SPLITS.index(split))
+        return index if most is None else index[:: max(1, len(index) // most)][:most]
 
     @property
     def prop_names(self) -> tuple[str, ...]:
@@ -177,9 +178,8 @@ class Store:
 
     def _spread(self, sample: int) -> tuple[np.ndarray, np.ndarray]:
         """Atoms and sum of squared coordinates, once centred, of training molecules; [M] each."""
-        index = self.indices("train")
-        index = index if len(index) else self.indices()
-        index = index[:: max(1, len(index) // sample)][:sample]
+        index = self.indices("train", sample)
+        index = index if len(index) else self.indices("all", sample)
         sizes, rows = self.sizes[index], _spans(self._offsets[index], self.sizes[index])
         pos = self._arrays["positions"][rows].astype(np.float64)  # [atoms, D]
         starts = np.cumsum(sizes) - sizes

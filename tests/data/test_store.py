@@ -109,6 +109,14 @@ def test_what_it_holds_is_told(tmp_path):
         store.batch([0], fields=("bonds",))
 
 
+def test_some_of_its_molecules_are_spread_over_all(tmp_path):
+    store = write(tmp_path / "many.safetensors", random_molecules(10))
+    assert store.indices("all", 3).tolist() == [0, 3, 6]
+    assert store.indices("all", 10).tolist() == store.indices("all", 99).tolist() == list(range(10))
+    with pytest.raises(UserError, match="must be at least 1, not 0"):
+        store.indices("all", 0)
+
+
 def test_scale_is_the_deviation_of_a_centred_coordinate(tmp_path):
     rod = ([1, 1], [[5.0, 5, 5], [7.0, 5, 5]])  # at -1 and 1 on one of three axes: a mean square of 1/3
     store = write(tmp_path / "rods.safetensors", [rod, rod])
