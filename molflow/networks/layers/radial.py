@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 
 class Radial(nn.Module):
-    """exp(-((d - mu_k) / w_k)^2), half of them between 0.5 and 2.2 angstrom, where bonds are, the rest to ``far``."""
+    """exp(-((d - mu_k) / w_k)^2), half of them between 0.5 and 2.2 angstrom, where bonds are, the rest to ``far``.
+
+    As a power of two: far from its centre it vanishes, where exp on a CPU is many times slower than exp2.
+    """
 
     mu: Tensor
     inverse: Tensor
@@ -19,8 +24,8 @@ class Radial(nn.Module):
         mu = torch.cat([near, rest])
         width = torch.cat([(near[1] - near[0]).expand(len(near)), (rest[1] - rest[0]).expand(len(rest))])
         self.register_buffer("mu", mu, persistent=False)
-        self.register_buffer("inverse", 1 / width, persistent=False)
+        self.register_buffer("inverse", math.log2(math.e) ** 0.5 / width, persistent=False)
 
     def forward(self, d: Tensor) -> Tensor:
         """[..., N, N] -> [..., N, N, count]."""
-        return torch.exp(-((d.unsqueeze(-1) - self.mu) * self.inverse).square())
+        return torch.exp2(-((d.unsqueeze(-1) - self.mu) * self.inverse).square())
