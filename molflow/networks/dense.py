@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu, softmax
@@ -20,8 +18,10 @@ STEP_SCALE = 12.0  # angstrom a layer; over the width, since Adam moves a wider 
 
 
 class Dense(Network):
-    """State: atom scalars h [B, N, C] and vectors v [B, N, K, D], pair features e [B, N, N, P], positions x [B, N, D].
+    """State: atom scalars h [B, N, C] and vectors v [B, N, K, D], pair features e [B N N, P], positions x [B, N, D].
 
+    Pair features are rows, as matrix products like them; what is a few numbers a pair (distances, radial functions,
+    inner products, attention) has those first, [K, B, N, N], so that every operation runs along whole rows of memory.
     The refined x is the endpoint of the coordinates; heads read atoms' labels from h, pairs' from e and |x_i - x_j|.
     ``triangles`` is the number of channels in which a pair of atoms hears of every third atom; 0 leaves them out.
     ``recompute`` keeps only what passes between layers for the backward pass, which computes the rest once more.
@@ -72,16 +72,18 @@ class Dense(Network):
         whole = torch.cat([time, sizes.log()], 1)[:, None].expand(-1, mask.shape[1], -1)
         h = self.embed_atoms(torch.cat([*self.atom_inputs(x, hint), whole], -1))  # [B, N, C]
 
+        B, N = mask.shape
         d, _ = distances(pos)
         known = torch.zeros_like(d) if hint is None else torch.ones_like(d)
-        hinted = self.radial(distances(hint["pos"])[0]) if hint else d.new_zeros(*d.shape, len(self.radial.mu))
-        e = self.embed_pairs(torch.cat([*self.pair_inputs(x, hint), self.radial(d), hinted, known.unsqueeze(-1)], -1))
+        hinted = self.radial(distances(hint["pos"])[0], 0) if hint else d.new_zeros(len(self.radial.mu), *d.shape)
+        labels = [part.permute(3, 0, 1, 2) for part in self.pair_inputs(x, hint)]
+        e = self.embed_pairs(rows(torch.cat([*labels, self.radial(d, 0), hinted, known.unsqueeze(0)])))
 
         v = pos.new_zeros(*pos.shape[:2], self.vectors, pos.shape[-1])  # [B, N, K, D]
         weight = mask.to(pos.dtype)
         if hint:
             v[:, :, 0] = (hint["pos"] - pos) * weight.unsqueeze(-1)
-        away = d.new_zeros(mask.shape).masked_fill(~mask, -1e9)[:, None, None]  # no attention to padding, [B, 1, 1, N]
+        away = d.new_zeros(mask.shape).masked_fill(~mask, -1e9).unsqueeze(1)  # no attention to padding, [B, 1, N]
         start = pos
         for layer in self.layers:
             state = h, v, e, pos, time, weight, away, self.radial
@@ -92,6 +94,7 @@ class Dense(Network):
         moved = (pos - start) * mask.unsqueeze(-1)
         out = {"pos": start + moved - moved.sum(1, keepdim=True) / sizes.clamp(min=1).unsqueeze(-1)}
 
+        e = e.view(B, N, N, -1)
         for name, head in self.heads.items():
             if name in PAIR_FIELDS:
                 both = torch.cat([e + e.transpose(1, 2), self.radial(distances(pos)[0])], -1)
@@ -132,43 +135,66 @@ class Layer(nn.Module):
     def forward(
         self, h: Tensor, v: Tensor, e: Tensor, pos: Tensor, time: Tensor, mask: Tensor, away: Tensor, radial: Radial
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        B, N, C = h.shape
+        (B, N, C), D = h.shape, pos.shape[-1]
         P, K, H = self.pair_width, self.vectors, self.heads
         scale, shift = self.time(time).unsqueeze(1).chunk(2, -1)
         normed = self.norm(h) * (1 + scale) + shift
         a, b, values = self.from_atoms(normed).split([P, P, C], -1)
 
-        with exact(pos):  # [B, N, N, D], [B, N, N, K] twice
+        with exact(pos):  # features [R + 2 K, B, N, N]
             u = normalised(v)
+            each = u.permute(2, 0, 1, 3).reshape(K * B, N, D)
             d, r = distances(pos)
-            r = r * (mask.unsqueeze(1) / (1 + d)).unsqueeze(-1)
-            features = [radial(d), r @ u.transpose(-1, -2), torch.einsum("bikc,bjkc->bijk", u, u)]
-        z = silu(self.from_pairs(torch.cat([e, *features], -1)) + a.unsqueeze(2) + b.unsqueeze(1))  # [B, N, N, P]
-        change, logits, along, across, gate, sides = self.to_pairs(z).split(self.shares, -1)
+            r = (r * (mask.unsqueeze(1) / (1 + d))).view(D, B * N, N)
+            towards = (u.reshape(B * N, K, D) @ r.transpose(0, 1)).view(B, N, K, N).permute(2, 0, 1, 3)
+            alike = (each @ each.transpose(1, 2)).view(K, B, N, N)
+            features = torch.cat([radial(d, 0), towards, alike])
+        of_state, of_features = self.from_pairs.weight.split([P, len(features)], 1)
+        z = ((a + self.from_pairs.bias).unsqueeze(2) + b.unsqueeze(1)).view(-1, P)
+        z = add_product(add_product(z, e, of_state), rows(features), of_features)
+        z = silu(z, inplace=not torch.is_grad_enabled())  # [B N N, P]
+        (change, told), (start, level) = (part.tensor_split([P]) for part in self.to_pairs.parameters())
+        e = add_product(e + start, z, change)
+        few = torch.addmm(level.unsqueeze(1), told, z.t()).view(-1, B, N, N)
+        logits, along, across, gate, sides = few.split(self.shares[1:])
         if self.closed is not None:
-            change = change + self.closed(triangles(sides, mask)) * SUM_SCALE
+            e = add_product(e, rows(triangles(sides, mask)), SUM_SCALE * self.closed.weight)
 
-        attention = softmax(logits.permute(0, 3, 1, 2) + away, -1)  # [B, H, N, N]
-        heard = (attention @ values.view(B, N, H, C // H).transpose(1, 2)).transpose(1, 2).reshape(B, N, C)
-        gate = gate.squeeze(-1).sigmoid() * mask.unsqueeze(1)
-        seen = self.gathered((gate.unsqueeze(2) @ z).squeeze(2)) * SUM_SCALE
+        attention = softmax(logits + away, -1).view(H * B, N, N)
+        heard = attention @ values.view(B, N, H, C // H).permute(2, 0, 1, 3).reshape(H * B, N, C // H)
+        heard = heard.view(H, B, N, C // H).permute(1, 2, 0, 3).reshape(B, N, C)
+        gate = gate.squeeze(0).sigmoid() * mask.unsqueeze(1)
+        seen = self.gathered((gate.view(B * N, 1, N) @ z.view(B * N, N, P)).view(B, N, P)) * SUM_SCALE
         update = self.update(torch.cat([normed, heard + seen, u.square().sum(-1)], -1))
         dh, gates, steps = update.split([C, K, K], -1)
 
         with exact(pos):
-            pushed = along.to(pos.dtype).transpose(-1, -2) @ r  # [B, N, K, D]
-            carried = torch.einsum("bijk,bjkc->bikc", across.to(pos.dtype), u)
+            along, across = along.to(pos.dtype), across.to(pos.dtype)
+            pushed = (along.reshape(K, B * N, N).transpose(0, 1) @ r.permute(1, 2, 0)).view(B, N, K, D)
+            carried = (across.reshape(K * B, N, N) @ each).view(K, B, N, D).permute(1, 2, 0, 3)
             mixed = gates.to(pos.dtype).unsqueeze(-1) * torch.einsum("lk,bikc->bilc", self.mix.weight, u)
             v = (v + SUM_SCALE * (pushed + carried) + mixed) * mask[..., None, None]
             move = (steps.to(pos.dtype).unsqueeze(-1) * normalised(v)).sum(2)
             pos = pos + STEP_SCALE / self.width * move
-        return h + dh, v, e + change, pos
+        return h + dh, v, e, pos
+
+
+def rows(first: Tensor) -> Tensor:
+    """[K, B, N, N] -> a row for each pair, [B N N, K], a view."""
+    return first.flatten(1).t()
+
+
+def add_product(total: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """total + x W^T in the memory of ``total``, which nobody else reads; autocast has no such product."""
+    if torch.is_autocast_enabled(total.device.type):
+        return torch.addmm(total, x, weight.t())
+    return total.addmm_(x, weight.t())
 
 
 def triangles(sides: Tensor, mask: Tensor) -> Tensor:
-    """sum_k a_ik b_kj over the atoms k, with a and b the halves of the channels: [B, N, N, 2 T] -> [B, N, N, T]."""
-    a, b = (sides * mask[:, None, :, None]).permute(0, 3, 1, 2).chunk(2, 1)
-    return (a @ b).permute(0, 2, 3, 1)
+    """sum_k a_ik b_kj over the atoms k, a and b the halves of the channels: [2 T, B, N, N] -> [T, B, N, N]."""
+    a, b = (sides * mask.unsqueeze(1)).chunk(2)
+    return a @ b
 
 
 def exact(pos: Tensor) -> torch.autocast:
@@ -182,7 +208,7 @@ def normalised(v: Tensor) -> Tensor:
 
 
 def distances(pos: Tensor) -> tuple[Tensor, Tensor]:
-    """|x_j - x_i| [B, N, N] and x_j - x_i [B, N, N, D]; summed axis by axis, which is far faster than a norm over 3."""
-    r = pos.unsqueeze(1) - pos.unsqueeze(2)
-    squares: Any = sum(r[..., c].square() for c in range(r.shape[-1]))
-    return (squares + 1e-12).sqrt(), r
+    """|x_j - x_i| [B, N, N] and x_j - x_i [D, B, N, N]."""
+    axes = pos.permute(2, 0, 1)
+    r = axes.unsqueeze(2) - axes.unsqueeze(3)
+    return (r.square().sum(0) + 1e-12).sqrt(), r

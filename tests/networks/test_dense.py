@@ -22,11 +22,11 @@ def test_two_sides_close_a_triangle_by_hand():
     """Three atoms: pair (0, 1) hears a_00 b_01 + a_01 b_11 + a_02 b_21 = 1 * 2 + 3 * 5 + 4 * 7 = 45."""
     a = torch.tensor([[1.0, 3.0, 4.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
     b = torch.tensor([[0.0, 2.0, 0.0], [0.0, 5.0, 0.0], [0.0, 7.0, 0.0]])
-    sides = torch.stack([a, b], -1).unsqueeze(0)
+    sides = torch.stack([a, b]).unsqueeze(1)
     everyone = triangles(sides, torch.ones(1, 3))
-    assert everyone[0, 0, 1].tolist() == [45]
+    assert everyone[0, 0, 0, 1] == 45
     without_the_last = triangles(sides, torch.tensor([[1.0, 1.0, 0.0]]))
-    assert without_the_last[0, 0, 1].tolist() == [17], "padding is no third atom"
+    assert without_the_last[0, 0, 0, 1] == 17, "padding is no third atom"
 
 
 def test_without_triangles_it_has_the_weights_of_earlier_models():

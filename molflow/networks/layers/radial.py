@@ -15,7 +15,7 @@ class Radial(nn.Module):
     """
 
     mu: Tensor
-    inverse: Tensor
+    steepness: Tensor
 
     def __init__(self, count: int = 16, far: float = 10.0):
         super().__init__()
@@ -24,8 +24,10 @@ class Radial(nn.Module):
         mu = torch.cat([near, rest])
         width = torch.cat([(near[1] - near[0]).expand(len(near)), (rest[1] - rest[0]).expand(len(rest))])
         self.register_buffer("mu", mu, persistent=False)
-        self.register_buffer("inverse", math.log2(math.e) ** 0.5 / width, persistent=False)
+        self.register_buffer("steepness", -math.log2(math.e) / width.square(), persistent=False)
 
-    def forward(self, d: Tensor) -> Tensor:
-        """[..., N, N] -> [..., N, N, count]."""
-        return torch.exp2(-((d.unsqueeze(-1) - self.mu) * self.inverse).square())
+    def forward(self, d: Tensor, dim: int = -1) -> Tensor:
+        """[..., N, N] -> [..., N, N, count], or [count, ..., N, N] with ``dim`` 0."""
+        shape = [-1 if axis == dim % (d.dim() + 1) else 1 for axis in range(d.dim() + 1)]
+        mu, steepness = self.mu.view(shape), self.steepness.view(shape)
+        return (d.unsqueeze(dim) - mu).square().mul_(steepness).exp2_()
