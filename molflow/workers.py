@@ -23,6 +23,13 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import Any, Literal
 
+# glibc gives large blocks back to the system and asks for them anew, a page fault for every 4 KiB: a worker keeps them,
+# and in large pages where the system has some. Other systems read no such variable.
+KEEPS_MEMORY = {
+    "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296"
+    ":glibc.malloc.hugetlb=1"
+}
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -182,7 +189,7 @@ class _Worker:
             [sys.executable, "-P", "-c", "from molflow.workers import _serve; _serve()", str(handle), module],
             stdin=subprocess.DEVNULL,
             stdout=2,  # a stray print must not mix with what the program writes
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+            env={**KEEPS_MEMORY, **os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
             **shared,
         )
         theirs.close()

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -125,6 +126,18 @@ def test_the_module_is_light():
     code = "import sys, molflow.workers; sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'rdkit')))"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc's")
+def test_a_worker_keeps_the_memory_it_has(monkeypatch):
+    """What was freed is used again without a page fault, unless the user has settings of the kind."""
+    block = 40_000_000
+    ask = f"[__import__('resource').getrusage(0).ru_minflt for _ in range(3) if b'x' * {block}]"
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    ((_, second, third),) = results([ask], workers=1)
+    assert third - second < 100
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=1")
+    assert results(["__import__('os').environ['GLIBC_TUNABLES']"], workers=1) == ["glibc.malloc.check=1"]
 
 
 def test_prepared_processes_do_the_work_with_their_module_imported():
