@@ -1,11 +1,12 @@
 """The QM9 model in figures.
 
     python benchmarks/qm9.py quality --data qm9.safetensors [--n 2000] [--seeds 0 1]   # against evaluations
+    python benchmarks/qm9.py draw FOLDER --device cuda                # molecules for quality, made on another machine
     python benchmarks/qm9.py speed                                    # to an SDF on this machine, and memory
     python benchmarks/qm9.py curve runs/qm9 runs/base           # against training
 
 ``quality`` writes each cell as it is done and goes on where it stopped; ``curve`` reads the runs' metrics.csv and
-keeps what it has read of others.
+keeps what it has read of others. ``quality --molecules FOLDER`` scores what ``draw`` made, and makes what is missing.
 ``--model`` comes before the part. Results are benchmarks/results/qm9_*.json, pictures docs/images/qm9_*.png.
 """
 
@@ -28,8 +29,10 @@ from common import RESULTS, command, report
 import molflow
 from molflow import jobs
 from molflow.atomic import replacing
+from molflow.build import UserError
 from molflow.checkpoint import locate
 from molflow.data.store import Store
+from molflow.generate import Sampling
 from molflow.metrics.measurement import plain
 from molflow.metrics.rate import Rate
 from molflow.run import Run
@@ -70,17 +73,31 @@ def main() -> None:
     quality_part.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     quality_part.add_argument("--evaluations", type=int, nargs="+", default=EVALUATIONS)
     quality_part.add_argument("--workers", type=int)
+    quality_part.add_argument("--molecules", type=Path, help="a folder of molecules, kept and taken from there")
+    draw_part = parts.add_parser("draw", help="the molecules that quality scores, to be scored later")
+    draw_part.add_argument("molecules", type=Path)
+    draw_part.add_argument("--n", type=int, default=2000)
+    draw_part.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    draw_part.add_argument("--evaluations", type=int, nargs="+", default=EVALUATIONS)
+    draw_part.add_argument("--workers", type=int)
     speed_part = parts.add_parser("speed", help="molecules a second, noise to SDF, and peak memory")
     speed_part.add_argument("--n", type=int, default=1000)
     speed_part.add_argument("--evaluations", type=int, nargs="+", default=(1, 5, 10, 20, 50))
     curve_part = parts.add_parser("curve", help="what runs' samples were worth as they were trained")
     curve_part.add_argument("runs", nargs="+")
     args = vars(parser.parse_args())
-    {"quality": quality, "speed": speed, "curve": curve}[args.pop("part")](**args)
+    {"quality": quality, "draw": draw, "speed": speed, "curve": curve}[args.pop("part")](**args)
 
 
 def quality(
-    model: str, device: str, data: str, n: int, seeds: list[int], evaluations: list[int], workers: int | None
+    model: str,
+    device: str,
+    data: str,
+    n: int,
+    seeds: list[int],
+    evaluations: list[int],
+    workers: int | None,
+    molecules: Path | None,
 ) -> None:
     """Every cell of evaluations x seeds, scored; then seeds together, a row for each number of evaluations."""
     path = RESULTS / f"qm9_quality_{Path(model).name}.json"
@@ -93,7 +110,7 @@ def quality(
     for seed in seeds:
         for count in evaluations:
             if (count, seed) not in done:
-                cells.append(cell(model, device, data, n, seed, count, workers, count in FINE))
+                cells.append(cell(model, device, data, n, seed, count, workers, count in FINE, folder=molecules))
                 with replacing(path) as temporary:
                     temporary.write_text(json.dumps({**(known if same else {}), **kept, "cells": cells}))
     write_quality(path, model, cells, kept)
@@ -110,15 +127,15 @@ def cell(
     fine: bool,
     more: Callable[[list], dict[str, Any]] | None = None,
     way: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
 ) -> dict[str, Any]:
     """n molecules of a seed at so many evaluations, scored; ``fine``: geometry and energies too.
 
-    Sampled as the model does by itself, but for what ``way`` says.
+    Sampled as the model does by itself, but for what ``way`` says; kept in ``folder`` if there is one.
     """
     how = jobs.loaded(model, device).defaults.updated(**(way or {})).spending(count)
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "molecules.sdf"
-        jobs.run(jobs.SampleJob(model, n, seed, how, None, device), out, workers, progress=sys.stderr.isatty())
+    with tempfile.TemporaryDirectory() as passing:
+        out = drawn(folder or Path(passing), model, device, n, seed, how, workers)
         tier = ["fast", "forcefield"] if fine else ["protocols"]
         scores = molflow.score(str(out), reference=data, tier=tier, protocols=["edm", "strict", "legacy"], rows=False)
         others = more(molflow.read(out)) if more else {}
@@ -134,6 +151,31 @@ def cell(
         found["strain"] = plain(scores.sections["energy"]["forcefield"])
     print(f"{count} evaluations, seed {seed}: strict valid {scores['strict'].valid}", flush=True)
     return found | others
+
+
+def drawn(folder: Path, model: str, device: str, n: int, seed: int, how: Sampling, workers: int | None) -> Path:
+    """The file of n molecules of a seed, made unless these weights have made it so already, on whatever device."""
+    out = folder / f"{Path(model).name}-{how.steps}-{how.solver}-seed{seed}.sdf.gz"
+    job = jobs.SampleJob(model, n, seed, how, None, device)
+    note = jobs.note_of(out)
+    if out.exists() and note.exists():
+        theirs, ours = json.loads(note.read_text()), jobs.provenance(job, out)
+        unlike = [key for key in ours if key not in ("model", "device", "versions") and theirs.get(key) != ours[key]]
+        if unlike:
+            raise UserError(f"{out} differs from what is asked in {', '.join(unlike)}: name another folder")
+        return out
+    folder.mkdir(parents=True, exist_ok=True)
+    return jobs.run(job, out, workers, progress=sys.stderr.isatty())
+
+
+def draw(
+    model: str, device: str, molecules: Path, n: int, seeds: list[int], evaluations: list[int], workers: int | None
+) -> None:
+    """The molecules of every cell, without a score."""
+    for seed in seeds:
+        for count in evaluations:
+            how = jobs.loaded(model, device).defaults.spending(count)
+            print(drawn(molecules, model, device, n, seed, how, workers), flush=True)
 
 
 def write_quality(path: Path, model: str, cells: list[dict], kept: Mapping[str, Any]) -> None:

@@ -43,7 +43,7 @@ def ready(training, step):
 def gradient(training, step=3):
     item = ready(training, step)
     rng = Streams(0).at(step, len(item.molecules), training.device)
-    training.objective.total(training.losses(training.network, item.molecules, rng, item)).backward()
+    training.objective.total(training.losses(training.compiled, item.molecules, rng, item)).backward()
     return torch.cat([weight.grad.flatten().cpu() for weight in training.network.parameters()])
 
 
@@ -75,7 +75,7 @@ def test_the_gradient_is_the_cpu_s(config, precision, near):
     assert torch.cosine_similarity(there, here, dim=0) > near
 
 
-@pytest.mark.parametrize("compiled", ["none", "layers"])
+@pytest.mark.parametrize("compiled", ["none", "layers", "graphs"])
 def test_a_step_waits_for_nothing(config, compiled):
     training = training_of(config(compile=compiled))
     optimizer = training.configure_optimizers()

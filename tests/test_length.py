@@ -28,9 +28,10 @@ def run_on(length, speed, validate=4, judging=0.0, step=0, seconds=0.0):
         seconds += speed(step)
         length.lap(speed(step))
         if length.is_time_to_judge(step, validate):
+            taken = judging(judged) if callable(judging) else judging
             judged += 1
-            seconds += judging
-            length.judgement = judging
+            seconds += taken
+            length.has_judged(step, taken)
         if step < length.total and length.is_due(step, seconds, validate):
             length.change(step, length.decide(step, seconds, validate, judgement=0.0))
     return shares, seconds, judged
@@ -58,6 +59,13 @@ def test_validation_that_takes_too_long_comes_less_often():
     _, seconds, judged = run_on(Minutes(10), lambda step: 0.1, validate=40, judging=30.0)
     assert judged <= 5
     assert seconds < 1.05 * 600
+
+
+def test_validation_that_takes_longer_and_shorter_by_turns_comes_no_more_often():
+    """At 14 to 23 s of 7.7 minutes, four or five suit its share of the time, and the last is at the end."""
+    _, seconds, judged = run_on(Minutes(7.7), lambda step: 0.06, validate=8, judging=lambda k: (18, 22, 14, 23)[k % 4])
+    assert judged <= 6
+    assert seconds < 1.05 * 60 * 7.7
 
 
 def test_a_machine_that_slows_down_ends_in_time_and_one_that_speeds_up_late_adds_nothing():

@@ -109,7 +109,7 @@ class Journal(Callback):
             tqdm.write(f"step {module.steps_done}: {shown or 'saved'}")
         trainer.strategy.barrier()
         if isinstance(module.length, Minutes):
-            module.length.judgement = trainer.strategy.broadcast(time.monotonic() - began)
+            module.length.has_judged(module.steps_done, trainer.strategy.broadcast(time.monotonic() - began))
         module.seconds = self.seconds_before + time.monotonic() - self.began
         self.save(trainer, module)
 

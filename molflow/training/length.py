@@ -96,6 +96,7 @@ class Minutes(Length):
         rest = 0 if left <= 0 else max(1000, round(GUESS * left))
         self.turns = [Turn(step, min(1.0, seconds / self.seconds_of_all), step + rest)]
         self.judgement = 0.0  # seconds of the last validation with its samples
+        self.judged = self.turns[0].share  # of the run, when that was
         self._laps: list[float] = []
         self._warm = WARM
 
@@ -115,6 +116,15 @@ class Minutes(Length):
         """As often as asked, or less where that took too much of the time."""
         most = JUDGING * self.seconds_of_all / self.judgement if self.judgement else asked
         return max(1, min(asked, math.floor(most)))
+
+    def is_time_to_judge(self, step: int, validate: int) -> bool:
+        """Whether one more of as many parts is done since the last time, and not so little is left as to let it be."""
+        part, share = 1 / self.validations(validate), self.share(step)
+        return step >= self.total or (share >= self.judged + part - 1e-9 and share <= 1 - part / 2)
+
+    def has_judged(self, step: int, seconds: float) -> None:
+        """A validation with its samples came after ``step`` and took so long."""
+        self.judgement, self.judged = seconds, self.share(step)
 
     def lap(self, seconds: float) -> None:
         """One step took so long, the wait for its batch included, validation left out."""
@@ -136,7 +146,8 @@ class Minutes(Length):
         """The number of steps that fills the minutes beside validations to come; ``judgement`` guesses one's time."""
         share, times = self.share(step), self.validations(validate)
         each = self.judgement or min(judgement, JUDGING * self.seconds_of_all / times)
-        left = self.seconds_of_all - seconds - each * (times - math.floor(share * times + 1e-9))
+        to_come = 1 + max(0, math.floor((1 - self.judged) * times - 0.5 + 1e-9))
+        left = self.seconds_of_all - seconds - each * to_come
         total = step + max(0, math.floor(left / pace(self._laps)))
         if self.decided and share >= ONLY_SHORTER:
             total = min(total, self.total)
@@ -147,7 +158,7 @@ class Minutes(Length):
 
     def state(self) -> dict[str, Any]:
         turns = [[turn.step, turn.share, turn.total] for turn in self.turns]
-        return {"minutes": self.minutes, "judgement": self.judgement, "turns": turns}
+        return {"minutes": self.minutes, "judgement": self.judgement, "judged": self.judged, "turns": turns}
 
     @classmethod
     def resumed(cls, state: dict[str, Any] | None, minutes: float, step: int, seconds: float) -> Minutes:
@@ -156,6 +167,7 @@ class Minutes(Length):
         if state and state["minutes"] == minutes:
             length.turns = [Turn(*turn) for turn in state["turns"]]
             length.judgement = state["judgement"]
+            length.judged = state.get("judged", length.share(step))  # none in a run of an earlier version
         return length
 
 

@@ -127,8 +127,8 @@ class Training(LightningModule):
         """The loss of each field; with bf16, the network alone computes in it. ``noise``: a batch made ready before."""
 
         def read(x: Batch, t: Tensor, **given) -> dict[str, Tensor]:
-            # a context each call: weights cast under no_grad, for the hint, must not serve the pass that learns
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.uses_bf16()), self.compiled(x):
+            # no cache: weights cast under no_grad, for the hint, must not serve the pass that learns, nor a graph
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.uses_bf16(), cache_enabled=False):
                 pred = network(x, t, **given)
             return {name: value.to(x.pos.dtype) for name, value in pred.items()}
 
@@ -150,7 +150,7 @@ class Training(LightningModule):
     ) -> tuple[dict[str, Tensor], Tensor]:
         """One step of the optimiser, unless the gradient is not finite; the losses, and whether it was taken."""
         with fast_matmul():
-            losses = self.losses(self.network, batch, rng, noise)
+            losses = self.losses(self.compiled, batch, rng, noise)
             total = self.objective.total(losses)
             optimizer.zero_grad()
             backward(total)
@@ -179,7 +179,6 @@ class Training(LightningModule):
         self.lr = learning_rate(done, self.length.share(step + 1) - done, self.config.train)
         for group in optimizer.param_groups:
             group["lr"] = self.lr
-        self.compiled.next_step()
         streams = self.streams()
         rng = streams.at(step, len(molecules), self.device)
         ready = None if batch.noise is None else batch

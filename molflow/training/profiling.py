@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +23,8 @@ from molflow.training.stream import Item, Pairing, Streams
 
 STEPS = 16  # that are timed, spread over an epoch's batches in order of their cost
 WARM = 3
+TRACED = 4  # of them, whose operations are told apart
+HEAVIEST = 10  # operations that are listed
 PARTS = LOAD, PAIR, MOVE, HINT, FORWARD, REST, BACKWARD, OPTIMISE, AVERAGE = (
     "data loading",
     "noise and coupling",
@@ -68,19 +70,59 @@ def profile(config: Config) -> str:
     training.to(pick_device(config.train.device))
     loader, optimizer = training.loader(), training.configure_optimizers()
     steps = _dear_and_cheap(loader.plan)
-    for k in steps[:: STEPS // WARM]:
+    for k in steps[:: STEPS // WARM] if config.train.compile == "none" else steps:
         _step(training, optimizer, _ready(training, loader, k, Stopwatch(training.device)), Stopwatch(training.device))
-    watch, molecules, flops = Stopwatch(training.device), 0, 0
+    watch, items, flops = Stopwatch(training.device), [], 0
     for k in steps:
-        item = _ready(training, loader, k, watch)
-        _step(training, optimizer, item, watch)
-        molecules += len(item.molecules)
-        flops += _flops(training, item)
-    saved = saved_bytes(lambda: _loss(training, item), training.network.parameters()) / len(item.molecules)
-    return _table(training, watch.seconds, molecules, flops, saved)
+        items.append(_ready(training, loader, k, watch))
+        _step(training, optimizer, items[-1], watch)
+        flops += _flops(training, items[-1])
+    last, molecules = items[-1], sum(len(item.molecules) for item in items)
+    saved = saved_bytes(lambda: _loss(training, last), training.network.parameters()) / len(last.molecules)
+    table = _table(training, watch.seconds, molecules, flops, saved, _seconds_in_a_row(training, optimizer, items))
+    return f"{table}\n\n{_heaviest(training, optimizer, items[:: STEPS // TRACED])}"
 
 
-def _table(training: Training, spent: dict[str, float], molecules: int, flops: int, saved: float) -> str:
+def _seconds_in_a_row(training: Training, optimizer: Any, items: Sequence[Item]) -> float:
+    """Of these steps where nobody waits between their parts, so that a device has work while the host prepares more."""
+    wait_for(training.device)
+    began = time.perf_counter()
+    for item in items:
+        training.descend(optimizer, item.molecules, _rng(training, item), noise=item)
+        training.update_average(item.step)
+    wait_for(training.device)
+    return time.perf_counter() - began
+
+
+def _heaviest(training: Training, optimizer: Any, items: Sequence[Item]) -> str:
+    """The operations, or a GPU's kernels, that take the most time of a step."""
+    on_gpu = training.device.type == "cuda"
+    with torch.profiler.profile() as trace:  # of what the device has done, and of the host
+        _seconds_in_a_row(training, optimizer, items)
+    spent: dict[str, tuple[float, float]] = {}  # ms and calls of a step
+    for event in trace.key_averages():
+        if (event.device_type == torch.autograd.DeviceType.CUDA) == on_gpu:
+            taken = event.self_device_time_total if on_gpu else event.self_cpu_time_total
+            spent[event.key] = (taken / 1e3 / len(items), event.count / len(items))
+    whole = sum(taken for taken, _ in spent.values())
+    lines = [f"{'kernel' if on_gpu else 'operation':<52}{'ms':>8}{'share':>8}{'calls':>8}"]
+    for name, (taken, calls) in sorted(spent.items(), key=lambda pair: -pair[1][0])[:HEAVIEST]:
+        lines.append(f"{shorten(name, 50):<52}{taken:>8.2f}{taken / whole:>8.1%}{calls:>8.0f}")
+    return "\n".join(lines)
+
+
+def shorten(text: str, most: int) -> str:
+    """The beginning of a long name.
+
+    >>> shorten("elementwise_kernel<4, double>", 20)
+    'elementwise_kernel<…'
+    """
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _table(
+    training: Training, spent: dict[str, float], molecules: int, flops: int, saved: float, in_a_row: float
+) -> str:
     workers = training.config.data.workers
     apart = sum(spent[name] for name in BY_WORKERS) if workers else 0.0
     seconds = sum(spent.values()) - apart
@@ -93,7 +135,8 @@ def _table(training: Training, spent: dict[str, float], molecules: int, flops: i
     bf16 = training.uses_bf16()
     peak = matrix_peak(training.device, bf16)
     facts = {
-        "molecules per second": f"{molecules / seconds:,.0f}, {each:.0f} a step",
+        "without a wait between parts": f"{1e3 * in_a_row / STEPS:.2f} ms a step, their batches at hand",
+        "molecules per second": f"{molecules / in_a_row:,.0f}, {each:.0f} a step",
         "device": f"{training.device}, {'bf16' if bf16 else 'fp32'}, compile: {training.config.train.compile}",
         "saved for the backward pass": f"{saved / 2**20:.3g} MiB a molecule, {saved * each / 2**20:,.0f} MiB a step",
         "the network's products": f"{flops / molecules / 1e9:.3g} GFLOP a molecule",
@@ -132,9 +175,8 @@ def _step(training: Training, optimizer: Any, item: Item, watch: Stopwatch) -> N
 
     def network(x: Batch, t: Tensor, **given) -> dict[str, Tensor]:
         with watch.part(FORWARD if torch.is_grad_enabled() else HINT):
-            return training.network(x, t, **given)
+            return training.compiled(x, t, **given)
 
-    training.compiled.next_step()
     with fast_matmul():
         with watch.part(REST):
             total = training.objective.total(training.losses(network, item.molecules, _rng(training, item), item))
