@@ -30,6 +30,9 @@ from molflow.solvers.schedule import GRIDS, LEARNED, grid
 from molflow.solvers.solver import Solver
 
 
+FEW_FOR_A_GPU = 300_000  # pairs in a batch, under which it waits for the host: then sizes may go together
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How molecules are drawn: the number of steps, where they lie, and the method of each."""
@@ -175,7 +178,8 @@ class Model:
         made: list[Batch] = []
         done = 0
         with tqdm(total=len(ids), unit="molecule", disable=not progress, leave=False) as bar:
-            for places in BatchPlan(sizes, self.batch_pairs(), shuffle=False).epoch(0):
+            few = FEW_FOR_A_GPU if self.device.type == "cuda" else 0
+            for places in BatchPlan(sizes, self.batch_pairs(), shuffle=False, few=few).epoch(0):
                 for part, batch in self._fit_in_memory(places, ids, sizes, seed, how, watch):
                     order[part] = np.arange(done, done + len(part))
                     made.append(batch.to("cpu"))

@@ -17,7 +17,8 @@ class BatchPlan:
     """Which molecules make each batch: B molecules of up to N atoms with B N^2 <= ``pairs``, or one larger molecule.
 
     A batch is of one size; only what is left over of neighbouring sizes is joined, while the padded share of its pairs
-    stays under ``max_padding``. Every molecule comes once an epoch, and every epoch has the same number of batches.
+    stays under ``max_padding``, or there are no more than ``few`` of them, padding counted. Every molecule comes once an
+    epoch, and every epoch has the same number of batches.
 
     >>> plan = BatchPlan([5, 3, 5, 5, 3], pairs=50)
     >>> sorted(len(batch) for batch in plan.epoch(0))
@@ -31,6 +32,7 @@ class BatchPlan:
         seed: int = 0,
         shuffle: bool = True,
         max_padding: float = 0.1,
+        few: int = 0,
     ):
         self.sizes = np.asarray(sizes, np.int64)
         self.pairs, self.seed, self.shuffle = pairs, seed, shuffle
@@ -38,7 +40,7 @@ class BatchPlan:
             raise UserError("no molecules to make batches of")
         if pairs < 1:
             raise UserError(f"a batch of {pairs} pairs holds no molecule; 20000 suits most machines")
-        self._spans = _batch_spans(self.sizes, pairs, max_padding)
+        self._spans = _batch_spans(self.sizes, pairs, max_padding, few)
         self._cached: tuple[int, list[np.ndarray]] | None = None
 
     def __len__(self) -> int:
@@ -74,7 +76,7 @@ class BatchPlan:
         return 1 - int((self.sizes**2).sum()) / dense
 
 
-def _batch_spans(sizes: np.ndarray, pairs: int, max_padding: float) -> list[list[tuple[int, int]]]:
+def _batch_spans(sizes: np.ndarray, pairs: int, max_padding: float, few: int) -> list[list[tuple[int, int]]]:
     """Each batch as spans of the molecules sorted by size."""
     full: list[list[tuple[int, int]]] = []
     joined: list[list[tuple[int, int]]] = []
@@ -88,8 +90,9 @@ def _batch_spans(sizes: np.ndarray, pairs: int, max_padding: float) -> list[list
         low, start = whole, start + count
         while low < start:
             take = min(start - low, capacity - held)
-            padded = 1 - (true_pairs + take * n**2) / ((held + take) * n**2) if take > 0 else 1.0
-            if held and (take <= 0 or padded > max_padding):
+            dense = (held + take) * n**2
+            padded = 1 - (true_pairs + take * n**2) / dense if take > 0 else 1.0
+            if held and (take <= 0 or (padded > max_padding and dense > few)):
                 held, true_pairs = 0, 0
                 continue
             if not held:

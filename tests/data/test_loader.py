@@ -48,6 +48,14 @@ def test_every_molecule_comes_once_an_epoch_within_the_bound(pairs):
             assert 1 - (sizes[batch] ** 2).sum() / (len(batch) * sizes[batch].max() ** 2) <= 0.1
 
 
+@pytest.mark.parametrize(("few", "batches"), [(0, 3), (1000, 2), (6000, 1)])
+def test_few_pairs_go_together_whatever_their_sizes(few, batches):
+    """Five molecules of each size: 45, 405 and 2000 pairs apart; padded, 810 of the two smaller, 6000 of all."""
+    plan = BatchPlan([3] * 5 + [9] * 5 + [20] * 5, pairs=10**6, few=few)
+    assert len(plan) == batches
+    assert sorted(np.concatenate(plan.epoch(0))) == list(range(15))
+
+
 def test_padding_of_a_qm9_like_set_is_under_a_tenth():
     plan = BatchPlan(QM9_LIKE)
     alike = sum(len(set(QM9_LIKE[batch])) == 1 for batch in plan.epoch(0)) / len(plan)
