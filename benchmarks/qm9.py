@@ -273,6 +273,7 @@ def curve(model: str, device: str, runs: list[str]) -> None:
         sys.exit(f"no judged rows in {', '.join(runs)}")
     report(path.stem, rows, protocol="averaged weights, samples drawn and scored during training, %", n=len(rows))
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import LogLocator
 
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True)
     for axis, key, scale in zip(axes, ("molecules", "seconds"), (1e3, 60)):
@@ -280,7 +281,8 @@ def curve(model: str, device: str, runs: list[str]) -> None:
             mine = [row for row in rows if row["run"] == run]
             axis.plot([row[key] / scale for row in mine], [row["edm molecule"] for row in mine], "o-", label=run)
         axis.axhline(82.0, color="0.6", lw=0.8, ls=":")
-        axis.set(xlabel={"molecules": "thousand molecules seen", "seconds": "minutes"}[key])
+        axis.set(xscale="log", xlabel={"molecules": "thousand molecules seen", "seconds": "minutes"}[key])
+        axis.xaxis.set(major_locator=LogLocator(subs=(1, 3)), major_formatter="{x:,g}", minor_formatter="")
     axes[0].set(ylabel="edm molecule stable, %")
     axes[0].legend(fontsize=8)
     figure.tight_layout()
