@@ -73,7 +73,7 @@ class TrainConfig:
     clip: float = 1.0  # norm of the gradient
     ema: float = 0.999
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on CUDA devices that have it
-    compile: Literal["none", "layers", "graphs"] = "none"  # torch.compile; graphs: of the whole network, as CUDA graphs
+    compile: Literal["none", "layers", "graphs"] = "none"  # layers: by torch.compile; graphs: recorded CUDA graphs
     device: str = "auto"
     devices: int = 1  # processes of data-parallel training
     validate: int = 10  # times a run
@@ -88,6 +88,8 @@ class TrainConfig:
             _require(f"train.{name}", getattr(self, name), 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         for name, least in (("weight_decay", 0), ("devices", 1), ("validate", 1), ("samples", 0)):
             _require(f"train.{name}", getattr(self, name), getattr(self, name) >= least, f"at least {least}")
+        if self.compile == "graphs" and self.devices > 1:
+            raise UserError(f"train.compile=graphs is for one device, and train.devices={self.devices}: take layers")
         for name in ("steps", "epochs"):
             if self.minutes is not None and getattr(self, name) is not None:
                 raise UserError(

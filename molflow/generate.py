@@ -29,7 +29,6 @@ from molflow.solvers.integrate import integrate
 from molflow.solvers.schedule import GRIDS, LEARNED, grid
 from molflow.solvers.solver import Solver
 
-
 FEW_FOR_A_GPU = 300_000  # pairs in a batch, under which it waits for the host: then sizes may go together
 
 

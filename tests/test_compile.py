@@ -11,8 +11,7 @@ from molflow.build import UserError
 from molflow.config import parse_config
 from molflow.data.loader import BatchPlan
 from molflow.data.store import Store
-from molflow.training import Training
-from molflow.training import compiling
+from molflow.training import Training, compiling
 from molflow.training.compiling import Compiled, Graphs, common_shapes
 from molflow.training.stream import Item, Pairing, Streams
 

@@ -90,6 +90,8 @@ def cut(path, share=0.5):
         ("train tiny.yaml network.heads=5", "heads (5) divide width (16)"),
         ("train tiny.yaml train.device=cuda", "no cuda device here"),
         ("train tiny.yaml train.device=tpu", "unknown device 'tpu'"),
+        ("train tiny.yaml train.compile=graphs train.device=cpu", "graphs is for a CUDA device, and this is cpu"),
+        ("train tiny.yaml train.compile=graphs train.devices=2", "graphs is for one device, and train.devices=2"),
         ("train tiny.yaml --resume --out runs/none", "runs/none is no run folder to resume"),
         ("train tiny.yaml --out model", "model exists; give --resume to continue it, --overwrite"),
         ("train tiny.yaml --out model --overwrite", "model is no run folder"),

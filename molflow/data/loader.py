@@ -17,8 +17,8 @@ class BatchPlan:
     """Which molecules make each batch: B molecules of up to N atoms with B N^2 <= ``pairs``, or one larger molecule.
 
     A batch is of one size; only what is left over of neighbouring sizes is joined, while the padded share of its pairs
-    stays under ``max_padding``, or there are no more than ``few`` of them, padding counted. Every molecule comes once an
-    epoch, and every epoch has the same number of batches.
+    stays under ``max_padding``, or while they are ``few``, padding counted. Every molecule comes once an epoch, and
+    every epoch has the same number of batches.
 
     >>> plan = BatchPlan([5, 3, 5, 5, 3], pairs=50)
     >>> sorted(len(batch) for batch in plan.epoch(0))

@@ -45,11 +45,15 @@ class Compiled:
             for part in _parts(network):
                 part.compile(dynamic=False)
 
+    def check(self, device: torch.device) -> None:
+        """A UserError where the device cannot do it."""
+        if self.graphs is not None and device.type != "cuda":
+            raise UserError(f"train.compile=graphs is for a CUDA device, and this is {device}: take layers or none")
+
     def __call__(self, x: Batch, t: Tensor, **given: Any) -> dict[str, Tensor]:
         """What the network predicts."""
         common = tuple(x.mask.shape) in self.shapes
-        if self.graphs is not None and x.device.type != "cuda":
-            raise UserError(f"train.compile=graphs is for a CUDA device, and this is {x.device}: take layers or none")
+        self.check(x.device)
         if self.graphs is not None and common:
             return self.graphs(x, t, **given)
         if self.how == "layers" and not common:
@@ -86,6 +90,10 @@ class Graphs:
 class _Recorded:
     """The two passes of one shape, with the memory that they read and write."""
 
+    names: list[str]  # of what the network predicts
+    predicted: list[Tensor]  # by the latest forward pass, with its graph of autograd
+    grads: list[Tensor]  # of the loss, by what is predicted
+
     def __init__(
         self, network: nn.Module, weights: list[nn.Parameter], tensors: list[Tensor], form: TreeSpec, pool: Any
     ):
@@ -103,14 +111,14 @@ class _Recorded:
         def both() -> None:
             self.grads = [torch.zeros_like(value) for value in forward()]
             backward()
-            del self.predicted  # and with it the graph of autograd
+            self.predicted = []
 
         with torch.enable_grad():
             _warm_up(both)
             outputs, self.forward = _record(forward, pool)
             self.to_weights, self.backward = _record(backward, pool)
         self.outputs = [value.detach() for value in outputs]
-        del self.predicted
+        self.predicted = []
 
 
 def _warm_up(function: Callable[[], Any]) -> None:

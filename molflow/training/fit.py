@@ -49,6 +49,7 @@ def fit(config: Config, out: str | Path, resume: bool = False, overwrite: bool =
     training = Training(config, store)
     journal = Journal(run)
     with _quiet():
+        training.compiled.check(pick_device(config.train.device))
         trainer = _trainer(config.train, run, [journal, *([_Bar(refresh_rate=10)] if progress else [])])
         if resume:
             run.check_same(config, store.checksum)
