@@ -89,7 +89,9 @@ class TrainConfig:
         for name, least in (("weight_decay", 0), ("devices", 1), ("validate", 1), ("samples", 0)):
             _require(f"train.{name}", getattr(self, name), getattr(self, name) >= least, f"at least {least}")
         if self.compile == "graphs" and self.devices > 1:
-            raise UserError(f"train.compile=graphs is for one device, and train.devices={self.devices}: take none or layers")
+            raise UserError(
+                f"train.compile=graphs is for one device, and train.devices={self.devices}: take none or layers"
+            )
         for name in ("steps", "epochs"):
             if self.minutes is not None and getattr(self, name) is not None:
                 raise UserError(
