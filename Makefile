@@ -50,25 +50,24 @@ bench: $(VENV)/.dev ## run the shorter benchmarks; ablate, paths and qm9 take ho
 # A run that was stopped leaves its folder: go on with its command and --resume, or remove the folder.
 QM9 ?= qm9.safetensors
 TRAIN = OMP_NUM_THREADS=1 $(BIN)/molflow train configs/qm9_cpu.yaml data.path=$(QM9) train.samples=0
-EARLY = train.lr=3e-3
+NARROW = network.pair_width=24
+EARLY = train.lr=3e-3 "times={name: beta, a: 3, b: 4}"
 LATE = train.lr=2e-3 "times={name: beta, a: 4, b: 1}" "path.pos={name: linear, cap: 1000}"
 
-retrain: runs/qm9-relay ## train qm9 and qm9-relay anew, into runs/: 3.6 hours of one core, 2.3 of two with make -j2
+retrain: runs/qm9 runs/qm9-relay ## train qm9 and qm9-relay anew, into runs/: about 4 hours of one core, 2.5 of two with make -j2
 
 $(QM9): | $(VENV)/.core
 	$(BIN)/molflow data qm9 --out $@
 runs/qm9: | $(QM9)
 	$(TRAIN) train.epochs=5.5 seed=0 --out $@
-runs/mid: | runs/qm9
-	$(TRAIN) train.init=runs/qm9 $(EARLY) "times={name: beta, a: 5, b: 6}" train.steps=2700 seed=3 --out $@
-runs/early: | runs/mid
-	$(TRAIN) train.init=runs/mid $(EARLY) "times={name: beta, a: 3, b: 4}" train.steps=6419 seed=4 --out $@
-runs/fine: | runs/qm9
-	$(TRAIN) train.init=runs/qm9 $(LATE) train.steps=2700 seed=3 --out $@
-runs/late: | runs/fine
-	$(TRAIN) train.init=runs/fine $(LATE) train.steps=6410 seed=4 --out $@
-runs/qm9-relay: | runs/early runs/qm9 runs/late
-	$(BIN)/molflow relay runs/early runs/qm9 runs/late --at 0.6,0.9 --out $@
+runs/narrow: | $(QM9)
+	$(TRAIN) $(NARROW) train.epochs=5.5 seed=0 --out $@
+runs/early: | runs/narrow
+	$(TRAIN) $(NARROW) train.init=runs/narrow $(EARLY) train.steps=7000 seed=3 --out $@
+runs/late: | runs/narrow
+	$(TRAIN) $(NARROW) train.init=runs/narrow $(LATE) train.steps=7000 seed=4 --out $@
+runs/qm9-relay: | runs/early runs/narrow runs/late
+	$(BIN)/molflow relay runs/early runs/narrow runs/late --at 0.6,0.9 --out $@
 
 clean: ## remove what the other targets made, the environment too
 	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
