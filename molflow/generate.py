@@ -177,8 +177,7 @@ class Model:
         made: list[Batch] = []
         done = 0
         with tqdm(total=len(ids), unit="molecule", disable=not progress, leave=False) as bar:
-            few = FEW_FOR_A_GPU if self.device.type == "cuda" else 0
-            for places in BatchPlan(sizes, self.batch_pairs(), shuffle=False, few=few).epoch(0):
+            for places in self.batches(sizes):
                 for part, batch in self._fit_in_memory(places, ids, sizes, seed, how, watch):
                     order[part] = np.arange(done, done + len(part))
                     made.append(batch.to("cpu"))
@@ -237,6 +236,11 @@ class Model:
         elements, groups = grouped(self.vocabulary)
         counts = self.formulas.at(seed, ids, sizes, elements)
         return Composition(torch.as_tensor(counts, device=self.device), groups.to(self.device), how.composition)
+
+    def batches(self, sizes: np.ndarray) -> list[np.ndarray]:
+        """The places of the molecules that are computed at once: of like size, or few where a GPU would wait."""
+        few = FEW_FOR_A_GPU if self.device.type == "cuda" else 0
+        return BatchPlan(sizes, self.batch_pairs(), shuffle=False, few=few).epoch(0)
 
     def batch_pairs(self) -> int:
         """Pairs of atoms computed at once: what stays in a CPU's cache, or a share of a GPU's memory."""

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from molflow.batch import Batch
-from molflow.data.loader import BatchPlan
 from molflow.device import fast_matmul
 from molflow.generate import Model, Sampling
 from molflow.rng import Rng
@@ -30,7 +29,7 @@ def learn_grids(model: Model, steps: Sequence[int], n: int = 96, seed: int = 0) 
     ids, gram = np.arange(n), 0.0
     sizes = model.sizes.at(seed, ids)
     with fast_matmul():
-        for places in BatchPlan(sizes, model.batch_pairs(), shuffle=False).epoch(0):
+        for places in model.batches(sizes):
             like = Batch.of_sizes(torch.as_tensor(sizes[places]), model.dim, model.device)
             rng = Rng(seed, torch.as_tensor(ids[places], device=model.device))
             steer = model.steering(how, seed, ids[places], sizes[places])

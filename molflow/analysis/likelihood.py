@@ -12,7 +12,6 @@ from torch import Tensor
 
 from molflow.batch import Batch
 from molflow.build import UserError
-from molflow.data.loader import BatchPlan
 from molflow.generate import Model
 from molflow.geometry import centre
 from molflow.rng import Rng
@@ -46,7 +45,7 @@ def log_prob(
     model.network.eval()
     sizes = batch.sizes.cpu().numpy()
     found = torch.zeros(len(batch), dtype=torch.float64)
-    plan = BatchPlan(sizes, model.batch_pairs(), shuffle=False).epoch(0)
+    plan = model.batches(sizes)
     with tqdm(total=len(plan) * (steps + 1), unit="step", disable=not progress, leave=False) as bar:
         for places in plan:
             ids = torch.from_numpy(places)

@@ -88,8 +88,8 @@ def _seconds_in_a_row(training: Training, optimizer: Any, items: Sequence[Item])
     wait_for(training.device)
     began = time.perf_counter()
     for item in items:
-        training.descend(optimizer, item.molecules, _rng(training, item), noise=item)
-        training.update_average(item.step)
+        _, finite = training.descend(optimizer, item.molecules, _rng(training, item), noise=item)
+        training.update_average(item.step, finite)
     wait_for(training.device)
     return time.perf_counter() - began
 
@@ -107,17 +107,8 @@ def _heaviest(training: Training, optimizer: Any, items: Sequence[Item]) -> str:
     whole = sum(taken for taken, _ in spent.values())
     lines = [f"{'kernel' if on_gpu else 'operation':<52}{'ms':>8}{'share':>8}{'calls':>8}"]
     for name, (taken, calls) in sorted(spent.items(), key=lambda pair: -pair[1][0])[:HEAVIEST]:
-        lines.append(f"{shorten(name, 50):<52}{taken:>8.2f}{taken / whole:>8.1%}{calls:>8.0f}")
+        lines.append(f"{name:<52.50}{taken:>8.2f}{taken / whole:>8.1%}{calls:>8.0f}")
     return "\n".join(lines)
-
-
-def shorten(text: str, most: int) -> str:
-    """The beginning of a long name.
-
-    >>> shorten("elementwise_kernel<4, double>", 20)
-    'elementwise_kernel<…'
-    """
-    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _table(
