@@ -79,10 +79,10 @@ def test_the_gradient_is_the_cpu_s(config, precision, near):
 def test_a_step_waits_for_nothing(config, compiled):
     training = training_of(config(compile=compiled))
     optimizer = training.configure_optimizers()
-    items = [ready(training, step) for step in (0, 1, 2, 0, 1, 2)]
+    items = [ready(training, step) for step in (0, 1, 2) * 3]
     for k, item in enumerate(items):
         rng = Streams(0).at(item.step, len(item.molecules), training.device)
-        torch.cuda.set_sync_debug_mode("error" if k >= 3 else "default")  # compiling may wait
+        torch.cuda.set_sync_debug_mode("error" if k >= 6 else "default")  # compiling and recording may wait
         try:
             _, finite = training.descend(optimizer, item.molecules, rng, noise=item)
             training.update_average(item.step, finite)

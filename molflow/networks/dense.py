@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from molflow.batch import PAIR_FIELDS, Batch
 from molflow.build import UserError
+from molflow.networks.layers.by_hand import distances, measured, normalised
 from molflow.networks.layers.inputs import TIME_FEATURES, Clock, LabelInputs
 from molflow.networks.layers.radial import Radial
 from molflow.networks.network import Hint, Network, Widths
@@ -120,7 +121,7 @@ class Layer(nn.Module):
         self.time = nn.Linear(TIME_FEATURES, 2 * width)
         self.from_atoms = nn.Linear(width, 2 * hidden + width)
         self.from_pairs = nn.Linear(pair_width + radial + 2 * vectors, hidden)
-        self.shares = [pair_width, heads, vectors, vectors, 1, 2 * triangles]
+        self.shares = [pair_width, heads, 2 * vectors, 1, 2 * triangles]
         self.to_pairs = nn.Linear(hidden, sum(self.shares))
         self.closed = nn.Linear(triangles, pair_width, bias=False) if triangles else None
         self.gathered = nn.Linear(hidden, width, bias=False)
@@ -144,19 +145,19 @@ class Layer(nn.Module):
         with exact(pos):  # features [R + 2 K, B, N, N]
             u = normalised(v)
             each = u.permute(2, 0, 1, 3).reshape(K * B, N, D)
-            d, r = distances(pos)
-            r = (r * (mask.unsqueeze(1) / (1 + d))).view(D, B * N, N)
+            near, r = measured(pos, mask, radial)
+            r = r.view(D, B * N, N)
             towards = (u.reshape(B * N, K, D) @ r.transpose(0, 1)).view(B, N, K, N).permute(2, 0, 1, 3)
             alike = (each @ each.transpose(1, 2)).view(K, B, N, N)
-            features = torch.cat([radial(d, 0), towards, alike])
+            features = torch.cat([near, towards, alike])
         of_state, of_features = self.from_pairs.weight.split([P, len(features)], 1)
         z = ((a + self.from_pairs.bias).unsqueeze(2) + b.unsqueeze(1)).view(-1, P)
         z = add_product(add_product(z, e, of_state), rows(features), of_features)
         z = silu(z, inplace=not torch.is_grad_enabled())  # [B N N, P]
         (change, told), (start, level) = (part.tensor_split([P]) for part in self.to_pairs.parameters())
-        e = add_product(e + start, z, change)
+        e = add_product(e + start.to(e.dtype), z, change)
         few = torch.addmm(level.unsqueeze(1), told, z.t()).view(-1, B, N, N)
-        logits, along, across, gate, sides = few.split(self.shares[1:])
+        logits, moves, gate, sides = few.split(self.shares[1:])
         if self.closed is not None:
             e = add_product(e, rows(triangles(sides, mask)), SUM_SCALE * self.closed.weight)
 
@@ -165,11 +166,11 @@ class Layer(nn.Module):
         heard = heard.view(H, B, N, C // H).permute(1, 2, 0, 3).reshape(B, N, C)
         gate = gate.squeeze(0).sigmoid() * mask.unsqueeze(1)
         seen = self.gathered((gate.view(B * N, 1, N) @ z.view(B * N, N, P)).view(B, N, P)) * SUM_SCALE
-        update = self.update(torch.cat([normed, heard + seen, u.square().sum(-1)], -1))
+        update = self.update(torch.cat([normed, heard + seen, u.square().sum(-1).to(normed.dtype)], -1))
         dh, gates, steps = update.split([C, K, K], -1)
 
         with exact(pos):
-            along, across = along.to(pos.dtype), across.to(pos.dtype)
+            along, across = moves.to(pos.dtype).chunk(2)
             pushed = (along.reshape(K, B * N, N).transpose(0, 1) @ r.permute(1, 2, 0)).view(B, N, K, D)
             carried = (across.reshape(K * B, N, N) @ each).view(K, B, N, D).permute(1, 2, 0, 3)
             mixed = gates.to(pos.dtype).unsqueeze(-1) * torch.einsum("lk,bikc->bilc", self.mix.weight, u)
@@ -200,15 +201,3 @@ def triangles(sides: Tensor, mask: Tensor) -> Tensor:
 def exact(pos: Tensor) -> torch.autocast:
     """Geometry keeps the precision of the coordinates, whatever the matrix products of features use."""
     return torch.autocast(pos.device.type, enabled=False)
-
-
-def normalised(v: Tensor) -> Tensor:
-    """Vectors [B, N, K, D] shortened to a root mean square below one."""
-    return v * (v.square().sum((-1, -2), keepdim=True) / v.shape[2] + 1).rsqrt()
-
-
-def distances(pos: Tensor) -> tuple[Tensor, Tensor]:
-    """|x_j - x_i| [B, N, N] and x_j - x_i [D, B, N, N]."""
-    axes = pos.permute(2, 0, 1)
-    r = axes.unsqueeze(2) - axes.unsqueeze(3)
-    return (r.square().sum(0) + 1e-12).sqrt(), r

@@ -1,9 +1,9 @@
-"""What takes the host out of a step: compiled layers, or a CUDA graph for each common shape of a batch."""
+"""What takes the host out of a step: compiled layers, CUDA graphs of a network's passes and of the optimiser's step."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -12,25 +12,22 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from molflow.batch import Batch
 from molflow.build import UserError
-from molflow.data.loader import BatchPlan
 
-Shape = tuple[int, int]  # molecules, atoms
-COMMON = 0.01  # share of an epoch's batches from which a shape is worth a compilation
-MOST_PROGRAMS = 256  # of one function; torch gives up at eight
-WARM = 2  # passes before a graph is captured, in which libraries make their plans
+PROGRAMS = 64  # of one function, for layers of several widths; torch gives up at eight
+WARM = 1  # passes before a graph is captured, besides the one that ran as written
 
 
 class Compiled:
-    """A network as training calls it; batches of shapes that are not common run as written.
+    """A network as training calls it.
 
-    "layers" compiles the layers one by one: they are alike, so a shape takes two programs, of the first layer and of
-    the others, not one a layer. "graphs" compiles nothing: it records what the network does with a shape, forward and
-    backward, and has the device replay it, so that the host launches two graphs and not thousands of kernels.
+    "layers" compiles the layers one by one, for batches of any shape: they are alike, so there are few programs, of
+    the first layer and of the others, with a gradient and without. "graphs" compiles nothing: it records what the
+    network does with a shape, forward and backward, and has the device replay it, so that the host launches two graphs
+    and not thousands of kernels.
     """
 
-    def __init__(self, network: nn.Module, how: Literal["none", "layers", "graphs"], shapes: Sequence[Shape]):
-        self.network, self.how = network, how
-        self.shapes = frozenset(shapes) if how != "none" else frozenset()
+    def __init__(self, network: nn.Module, how: Literal["none", "layers", "graphs"]):
+        self.network = network
         self.graphs: Graphs | None = None
         if how == "graphs":
             if not getattr(network, "whole", True):
@@ -40,10 +37,10 @@ class Compiled:
                 )
             self.graphs = Graphs(network)
         elif how == "layers":
-            torch._dynamo.config.recompile_limit = MOST_PROGRAMS  # type: ignore[attr-defined]
-            torch._dynamo.config.accumulated_recompile_limit = 4 * MOST_PROGRAMS  # type: ignore[attr-defined]
+            torch._dynamo.config.recompile_limit = PROGRAMS  # type: ignore[attr-defined]
+            torch._dynamo.config.accumulated_recompile_limit = 4 * PROGRAMS  # type: ignore[attr-defined]
             for part in _parts(network):
-                part.compile(dynamic=False)
+                part.compile(dynamic=True)
 
     def check(self, device: torch.device) -> None:
         """A UserError where the device cannot do it."""
@@ -52,18 +49,12 @@ class Compiled:
 
     def __call__(self, x: Batch, t: Tensor, **given: Any) -> dict[str, Tensor]:
         """What the network predicts."""
-        common = tuple(x.mask.shape) in self.shapes
         self.check(x.device)
-        if self.graphs is not None and common:
-            return self.graphs(x, t, **given)
-        if self.how == "layers" and not common:
-            with torch.compiler.set_stance("force_eager"):
-                return self.network(x, t, **given)
-        return self.network(x, t, **given)
+        return (self.graphs or self.network)(x, t, **given)
 
 
 class Graphs:
-    """A network on a CUDA device whose passes are recorded the first time that inputs of a shape come, then replayed.
+    """A network on a CUDA device whose passes are recorded when inputs of a shape come again, then replayed.
 
     Graphs share one pool of memory. So what a replay returns lasts until the next replay of the same shape, and a
     backward pass belongs to the latest forward pass.
@@ -72,7 +63,7 @@ class Graphs:
     def __init__(self, network: nn.Module):
         self.network = network
         self.weights = [weight for weight in network.parameters() if weight.requires_grad]
-        self.known: dict[tuple, _Recorded] = {}
+        self.known: dict[tuple, _Recorded | None] = {}  # None: has come once
         self.pool: Any = None
 
     def __call__(self, x: Batch, t: Tensor, **given: Any) -> dict[str, Tensor]:
@@ -81,9 +72,12 @@ class Graphs:
         shapes = tuple((value.shape, value.dtype) for value in tensors)
         key = (str(form), shapes, torch.is_autocast_enabled(x.device.type))
         if key not in self.known:
-            self.pool = self.pool or torch.cuda.graph_pool_handle()
-            self.known[key] = _Recorded(self.network, self.weights, tensors, form, self.pool)
+            self.known[key] = None
+            return self.network(x, t, **given)
         recorded = self.known[key]
+        if recorded is None:
+            self.pool = self.pool or torch.cuda.graph_pool_handle()
+            recorded = self.known[key] = _Recorded(self.network, self.weights, tensors, form, self.pool)
         return dict(zip(recorded.names, _Replay.apply(recorded, *tensors, *self.weights)))
 
 
@@ -106,7 +100,8 @@ class _Recorded:
             return self.predicted
 
         def backward() -> tuple[Tensor, ...]:
-            return torch.autograd.grad(self.predicted, weights, self.grads)
+            with torch.autocast(t.device.type, enabled=False):  # each product in the precision of its forward pass
+                return torch.autograd.grad(self.predicted, weights, self.grads)
 
         def both() -> None:
             self.grads = [torch.zeros_like(value) for value in forward()]
@@ -119,6 +114,51 @@ class _Recorded:
             self.to_weights, self.backward = _record(backward, pool)
         self.outputs = [value.detach() for value in outputs]
         self.predicted = []
+
+
+class RecordedStep:
+    """An optimiser's step on a CUDA device, recorded when it is first taken and then replayed.
+
+    ``take`` takes it, from the weights' gradients and the learning rates of the optimiser's groups, and tells on the
+    device whether it did; where a gradient is no number it must change nothing.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, weights: list[nn.Parameter], take: Callable[[], Tensor]):
+        self.optimizer, self.weights, self.take = optimizer, weights, take
+        self.grads = [torch.full_like(weight, torch.nan) for weight in weights]  # until there are some
+        self.rates = [torch.zeros((), device=weights[0].device) for _ in optimizer.param_groups]
+        with self._reading_own_memory():
+            _warm_up(take)
+            for group in optimizer.param_groups:
+                group["capturable"] = True  # by which torch lets itself be recorded
+            (self.taken,), self.replay = _record(lambda: [take()], None)
+
+    def __call__(self) -> Tensor:
+        """Whether the step was taken."""
+        grads = [weight.grad for weight in self.weights if weight.grad is not None]
+        if len(grads) < len(self.weights):
+            return self.take()
+        torch._foreach_copy_(self.grads, grads)
+        for group, rate in zip(self.optimizer.param_groups, self.rates):
+            rate.fill_(group["lr"])
+        self.replay()
+        return self.taken.clone()
+
+    @contextmanager
+    def _reading_own_memory(self) -> Iterator[None]:
+        kept = [weight.grad for weight in self.weights]
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        for weight, grad in zip(self.weights, self.grads):
+            weight.grad = grad
+        for group, rate in zip(self.optimizer.param_groups, self.rates):
+            group["lr"] = rate
+        try:
+            yield
+        finally:
+            for weight, grad in zip(self.weights, kept):
+                weight.grad = grad
+            for group, rate in zip(self.optimizer.param_groups, rates):
+                group.update(lr=rate, capturable=False)
 
 
 def _warm_up(function: Callable[[], Any]) -> None:
@@ -160,13 +200,3 @@ class _Replay(torch.autograd.Function):
 def _parts(network: nn.Module) -> Iterator[nn.Module]:
     layers = getattr(network, "layers", None)
     yield from layers if isinstance(layers, nn.ModuleList) else [network]
-
-
-def common_shapes(plan: BatchPlan) -> list[Shape]:
-    """The shapes that make up most of an epoch, most frequent first; every epoch has the same.
-
-    >>> common_shapes(BatchPlan([4] * 10 + [5] * 3, pairs=50, shuffle=False))
-    [(3, 4), (2, 5), (1, 4), (1, 5)]
-    """
-    counts = Counter((len(batch), int(plan.sizes[batch].max())) for batch in plan.epoch(0))
-    return [shape for shape, count in counts.most_common() if count >= COMMON * len(plan)]

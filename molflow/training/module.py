@@ -20,7 +20,7 @@ from molflow.data.store import Store
 from molflow.device import Leash, fast_matmul
 from molflow.experiment import Facts, make_model, make_objective
 from molflow.rng import Rng, seed_of
-from molflow.training.compiling import Compiled, common_shapes
+from molflow.training.compiling import Compiled, RecordedStep
 from molflow.training.length import Length, Minutes, learning_rate
 from molflow.training.optimizers import make_optimizer
 from molflow.training.skips import Skips
@@ -49,10 +49,9 @@ class Training(LightningModule):
         self.objective.coupling.prepare(store.prop_names, store.meta)
         self.network = self.model.network
         self.average = copy.deepcopy(self.network).requires_grad_(False)
-        plan = self.loader().plan
-        self.batches = len(plan)  # of an epoch
-        how = config.train.compile
-        self.compiled = Compiled(self.network, how, common_shapes(plan) if how != "none" else [])
+        self.batches = len(self.loader().plan)  # of an epoch
+        self.compiled = Compiled(self.network, config.train.compile)
+        self.recorded: RecordedStep | None = None
         self.length: Length = Minutes(config.train.minutes) if config.train.minutes else Length(self.total_steps())
         self.steps_done = self.molecules = 0
         self.skips = Skips()
@@ -163,8 +162,16 @@ class Training(LightningModule):
 
         A fused optimiser is told on its device, so that nobody waits for the answer.
         """
-        finite = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.train.clip).isfinite()
         kernel = getattr(optimizer, "optimizer", optimizer)  # within Lightning's wrapper
+        if self.compiled.graphs is not None:
+            if self.recorded is None or self.recorded.optimizer is not kernel:
+                self.recorded = RecordedStep(kernel, list(self.network.parameters()), lambda: self._take(kernel))
+            return self.recorded()
+        return self._take(optimizer)
+
+    def _take(self, optimizer: Any) -> Tensor:
+        finite = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.train.clip).isfinite()
+        kernel = getattr(optimizer, "optimizer", optimizer)
         if all(group.get("fused") for group in kernel.param_groups):
             kernel.found_inf = (~finite).float()
             optimizer.step()

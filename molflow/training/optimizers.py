@@ -80,8 +80,10 @@ class Muon(torch.optim.AdamW):
         moments = [self.state[weight]["momentum"] for weight in weights]
         mu, decay, pace = group["momentum"], group["lr"] * group["weight_decay"], -MATCH * group["lr"]
         if self.found_inf is not None:  # factors of one and of zero instead of a question to the device
-            good = 1 - self.found_inf
-            gradients = [torch.where(good > 0, gradient, 0) for gradient in gradients]
+            good, none = 1 - self.found_inf, torch.zeros_like(self.found_inf)
+            flat = torch.where(good > 0, torch.cat([gradient.flatten() for gradient in gradients]), none)
+            parts = flat.split([gradient.numel() for gradient in gradients])
+            gradients = [part.view_as(gradient) for part, gradient in zip(parts, gradients)]
             mu, decay, pace = 1 - (1 - mu) * good, decay * good, pace * good
         torch._foreach_mul_(moments, mu)
         torch._foreach_add_(moments, gradients)

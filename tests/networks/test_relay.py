@@ -83,6 +83,6 @@ def test_no_graph_holds_it_and_its_layers_are_compiled(relay, monkeypatch):
     compiled = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **keywords: compiled.append(self))
     with pytest.raises(UserError, match=r"train\.compile=graphs.*take train\.compile=layers"):
-        Compiled(network, "graphs", [])
-    Compiled(network, "layers", [])
+        Compiled(network, "graphs")
+    Compiled(network, "layers")
     assert compiled == [layer for runner in network.runners for layer in runner.layers]
