@@ -56,14 +56,15 @@ class Compiled:
 class Graphs:
     """A network on a CUDA device whose passes are recorded when inputs of a shape come again, then replayed.
 
-    Graphs share one pool of memory. So what a replay returns lasts until the next replay of the same shape, and a
-    backward pass belongs to the latest forward pass.
+    Graphs share one pool of memory, and one place for the weights' gradients. So what a replay returns lasts until the
+    next replay, and a backward pass belongs to the latest forward pass.
     """
 
     def __init__(self, network: nn.Module):
         self.network = network
         self.weights = [weight for weight in network.parameters() if weight.requires_grad]
         self.known: dict[tuple, _Recorded | None] = {}  # None: has come once
+        self.grads: list[Tensor] = []  # of the weights
         self.pool: Any = None
 
     def __call__(self, x: Batch, t: Tensor, **given: Any) -> dict[str, Tensor]:
@@ -77,7 +78,8 @@ class Graphs:
         recorded = self.known[key]
         if recorded is None:
             self.pool = self.pool or torch.cuda.graph_pool_handle()
-            recorded = self.known[key] = _Recorded(self.network, self.weights, tensors, form, self.pool)
+            self.grads = self.grads or [torch.empty_like(weight) for weight in self.weights]
+            recorded = self.known[key] = _Recorded(self, tensors, form)
         return dict(zip(recorded.names, _Replay.apply(recorded, *tensors, *self.weights)))
 
 
@@ -88,20 +90,21 @@ class _Recorded:
     predicted: list[Tensor]  # by the latest forward pass, with its graph of autograd
     grads: list[Tensor]  # of the loss, by what is predicted
 
-    def __init__(
-        self, network: nn.Module, weights: list[nn.Parameter], tensors: list[Tensor], form: TreeSpec, pool: Any
-    ):
+    def __init__(self, graphs: Graphs, tensors: list[Tensor], form: TreeSpec):
+        self.to_weights = graphs.grads
         self.inputs = [value.clone() for value in tensors]
         fields, t, given = tree_unflatten(self.inputs, form)
 
         def forward() -> list[Tensor]:
-            predicted = network(Batch(**fields), t, **given)
+            predicted = graphs.network(Batch(**fields), t, **given)
             self.names, self.predicted = list(predicted), list(predicted.values())
             return self.predicted
 
-        def backward() -> tuple[Tensor, ...]:
+        def backward() -> tuple[()]:
             with torch.autocast(t.device.type, enabled=False):  # each product in the precision of its forward pass
-                return torch.autograd.grad(self.predicted, weights, self.grads)
+                found = torch.autograd.grad(self.predicted, graphs.weights, self.grads)
+            torch._foreach_copy_(self.to_weights, list(found))
+            return ()
 
         def both() -> None:
             self.grads = [torch.zeros_like(value) for value in forward()]
@@ -110,8 +113,8 @@ class _Recorded:
 
         with torch.enable_grad():
             _warm_up(both)
-            outputs, self.forward = _record(forward, pool)
-            self.to_weights, self.backward = _record(backward, pool)
+            outputs, self.forward = _record(forward, graphs.pool)
+            _, self.backward = _record(backward, graphs.pool)
         self.outputs = [value.detach() for value in outputs]
         self.predicted = []
 

@@ -162,8 +162,8 @@ class Training(LightningModule):
 
         A fused optimiser is told on its device, so that nobody waits for the answer.
         """
-        kernel = getattr(optimizer, "optimizer", optimizer)  # within Lightning's wrapper
         if self.compiled.graphs is not None:
+            kernel = getattr(optimizer, "optimizer", optimizer)  # within Lightning's wrapper
             if self.recorded is None or self.recorded.optimizer is not kernel:
                 self.recorded = RecordedStep(kernel, list(self.network.parameters()), lambda: self._take(kernel))
             return self.recorded()
