@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -204,6 +205,22 @@ def test_bf16_weights_that_a_hint_was_computed_with_still_learn(training):
 
 
 # -- judging
+
+
+def test_validation_is_one_yardstick_for_all_runs(config):
+    """The same weights have the same loss, whatever the seed of the run and the size of its batches."""
+    found = []
+    for seed, pairs in ((0, 4000), (1, 4000), (0, 1000)):
+        made = dataclasses.replace(config(data={"pairs": pairs}), seed=seed)
+        module = Training(made, Store(made.data.path))
+        numbers = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for weight in module.average.parameters():
+                weight.copy_(0.1 * torch.randn(weight.shape, generator=numbers))
+        found.append(validation_losses(module))
+        assert module.objective.hint == made.loss.hint
+    for other in found[1:]:
+        assert other == pytest.approx(found[0], rel=1e-5)
 
 
 def test_validation_uses_the_average_and_the_same_noise_each_time(training):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -87,6 +87,16 @@ class Objective:
         if self.weights.get(DISTANCES):
             losses[DISTANCES] = distances(self.path, pred, x, x1, t)
         return losses
+
+    def ways(self) -> Iterator[float]:
+        """Without the hint and with it, one after another: the share of steps that are such."""
+        share = self.hint
+        try:
+            for self.hint, weight in ((0.0, 1 - share), (1.0, share)):
+                if weight:
+                    yield weight
+        finally:
+            self.hint = share
 
     def __call__(self, network, x1: Batch, rng: Rng) -> dict[str, Tensor]:
         """The losses, their means over molecules."""

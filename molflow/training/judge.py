@@ -27,19 +27,30 @@ def columns(training: Training) -> list[str]:
 
 @torch.no_grad()
 def validation_losses(training: Training) -> dict[str, float]:
-    """The averaged weights' loss on validation molecules, with the same noise each time."""
+    """The averaged weights' loss on validation molecules, with and without a hint as often as training has one.
+
+    Molecules and noise are the same each time and in every run of these data, whatever its seed and its batches.
+    """
     config, store, device = training.config, training.store, training.device
     index = store.indices("val")
     if not len(index):
         return {}
-    index = numpy_generator(config.seed, VALIDATE).permutation(index)[:MOST]
+    loader = Loader(
+        store,
+        numpy_generator(VALIDATE).permutation(index)[:MOST],
+        config.data.pairs,
+        epochs=1,
+        shuffle=False,
+        fields=training.fields_read,
+    )
     sums: dict[str, float] = {}
-    for step, batch in Loader(store, index, config.data.pairs, epochs=1, shuffle=False, fields=training.fields_read):
-        rng = Rng(seed_of(config.seed, VALIDATE, step), torch.arange(len(batch), device=device))
-        with fast_matmul():
-            losses = training.losses(training.average, batch.to(device), rng)
-        for name, loss in {"val_loss": training.objective.total(losses), **losses}.items():
-            sums[name] = sums.get(name, 0.0) + float(loss) * len(batch) / len(index)
+    for step, batch in loader:
+        batch, molecules = batch.to(device), torch.from_numpy(loader.index[loader.plan.at(step)[1]]).to(device)
+        for share in training.objective.ways():
+            with fast_matmul():
+                losses = training.losses(training.average, batch, Rng(seed_of(VALIDATE), molecules))
+            for name, loss in {"val_loss": training.objective.total(losses), **losses}.items():
+                sums[name] = sums.get(name, 0.0) + share * float(loss) * len(batch) / len(loader.index)
     return {name if name == "val_loss" else f"val_loss_{name}": value for name, value in sums.items()}
 
 

@@ -86,18 +86,13 @@ def _memory(training: Training, optimizer: torch.optim.Optimizer, batch: Batch) 
 
 def _seconds(training: Training, optimizer: torch.optim.Optimizer, batch: Batch) -> float:
     """The mean time of a step: with a hint as often as training gives one, and without."""
-    share, mean = training.objective.hint, 0.0
-    try:
-        for hint, weight in ((0.0, 1 - share), (1.0, share)):
-            training.objective.hint = hint
-            if weight:
-                wait_for(training.device)
-                started = time.perf_counter()
-                training.descend(optimizer, batch, _rng(training, batch))
-                wait_for(training.device)
-                mean += weight * (time.perf_counter() - started)
-    finally:
-        training.objective.hint = share
+    mean = 0.0
+    for weight in training.objective.ways():
+        wait_for(training.device)
+        started = time.perf_counter()
+        training.descend(optimizer, batch, _rng(training, batch))
+        wait_for(training.device)
+        mean += weight * (time.perf_counter() - started)
     return mean
 
 
