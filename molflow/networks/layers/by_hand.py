@@ -26,7 +26,7 @@ def measured(pos: Tensor, mask: Tensor, radial: Radial) -> tuple[Tensor, Tensor]
 
     The latter, [D, B, N, N], is zero where j is padding, which ``mask`` [B, N] has as 0.
     """
-    return _Measured.apply(pos, mask, radial.mu.view(-1, 1, 1, 1), radial.steepness.view(-1, 1, 1, 1))
+    return _Measured.apply(pos, mask, radial)
 
 
 class _Normalised(torch.autograd.Function):
@@ -49,21 +49,23 @@ class _Normalised(torch.autograd.Function):
 
 class _Measured(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, pos: Tensor, mask: Tensor, mu: Tensor, steepness: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, pos: Tensor, mask: Tensor, radial: Radial) -> tuple[Tensor, Tensor]:
         d, r = distances(pos)
-        features = (d.unsqueeze(0) - mu).square_().mul_(steepness).exp2_()
+        features = radial(d, 0)
         scale = mask.unsqueeze(1) / (1 + d)
-        ctx.save_for_backward(d, r, features, scale, mu, steepness)
+        ctx.save_for_backward(d, r, features, scale)
+        ctx.radial = radial
         return features, r * scale
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, of_features: Tensor, of_r: Tensor) -> tuple[Tensor | None, ...]:
-        d, r, features, scale, mu, steepness = ctx.saved_tensors
+        d, r, features, scale = ctx.saved_tensors
+        mu, steepness = (value.view(-1, 1, 1, 1) for value in (ctx.radial.mu, ctx.radial.steepness))
         of_d = (d.unsqueeze(0) - mu).mul_(features).mul_(of_features).mul_(2 * math.log(2) * steepness).sum(0)
         of_d.addcdiv_((r * of_r).sum(0).mul_(scale), 1 + d, value=-1)
         grad = (of_r * scale).addcmul_(r, of_d.div_(d))
-        return (grad.sum(2) - grad.sum(3)).permute(1, 2, 0), None, None, None
+        return (grad.sum(2) - grad.sum(3)).permute(1, 2, 0), None, None
 
 
 def distances(pos: Tensor) -> tuple[Tensor, Tensor]:
