@@ -21,7 +21,8 @@ class Flow:
     et al. 2023), if the network was taught with such: ``hinted``. A ``temperature`` below 1 sharpens the predicted
     laws of labels, p^(1/T); a ``haste`` above 1 lets labels jump more often than their path does, so that they are
     settled while coordinates still move. ``steer`` has the last word on each predicted endpoint: (endpoint, x, t) ->
-    endpoint.
+    endpoint. ``together`` draws the labels that jump from their laws at once, in the place of each by itself:
+    (endpoint, x, rng, last) -> labels, the likeliest where they are the ``last``.
     """
 
     def __init__(
@@ -33,9 +34,11 @@ class Flow:
         haste: float = 1.0,
         steer: Callable[[dict[str, Tensor], Batch, float], dict[str, Tensor]] | None = None,
         hinted: bool = True,
+        together: Callable[..., dict[str, Tensor]] | None = None,
     ):
         self.network, self.path, self.prior = network, path, prior
         self.temperature, self.haste, self.steer, self.hinted = temperature, haste, steer, hinted
+        self.together = together
         self.hint: dict[str, Tensor] | None = None
         self.evaluations = 0
 
@@ -65,6 +68,9 @@ class Flow:
 
     def advance(self, x: Batch, v: Mapping[str, Tensor], t: float, s: float, rng: Rng | None) -> Batch:
         """The state at s with the velocity held."""
+        if self.together and rng is not None:
+            told = self.drawn(self.path.laws(v, x, t), x, s, rng)
+            v = {**v, **self.path.velocity(told, x, t)}
         return self.path.advance(x, v, t, s, rng, self.haste)
 
     def hold(
@@ -72,13 +78,15 @@ class Flow:
     ) -> Batch:
         """The state at s with the endpoint held, a share of the noise renewed."""
         fresh = self.noise(x, rng) if churn and rng is not None else None
+        end = self.drawn(end, x, s, rng)
         return self.path.hold(x, end, t, s, rng, fresh, churn, self.haste)
 
     def commit(self, x: Batch, end: Mapping[str, Tensor], t: float, s: float, rng: Rng | None, chance: float) -> Batch:
         """The state at s with the endpoint held, and of the labels the surest settled instead of any."""
         if rng is None:
             return self.hold(x, end, t, s, rng)
-        return self.path.commit(x, end, t, s, rng, self.noise(x, rng), chance, self.haste)
+        labels = self.labels(end, x, s, rng)
+        return self.path.commit(x, end, t, s, rng, self.noise(x, rng), chance, self.haste, labels)
 
     def back(self, x: Batch, t: float, s: float, rng: Rng) -> Batch:
         """A state at an earlier time, as noisy as the path is there."""
@@ -86,7 +94,15 @@ class Flow:
 
     def renew(self, x: Batch, end: Mapping[str, Tensor], t: float, s: float, rng: Rng) -> Batch:
         """The state at t with labels drawn anew, as from an earlier s: with the law of the path, if ``end`` has it."""
-        return self.path.renew(x, end, t, s, self.noise(x, rng), rng)
+        return self.path.renew(x, self.drawn(end, x, t, rng), t, s, self.noise(x, rng), rng)
+
+    def labels(self, end: Mapping[str, Tensor], x: Batch, s: float, rng: Rng) -> dict[str, Tensor]:
+        """Those that are drawn together for a step to s; at the end the likeliest."""
+        return self.together(end, x, rng, last=s >= 1) if self.together else {}
+
+    def drawn(self, end: Mapping[str, Tensor], x: Batch, s: float, rng: Rng | None) -> Mapping[str, Tensor]:
+        """The endpoint with the laws of labels that are drawn already."""
+        return {**end, **self.path.told(self.labels(end, x, s, rng))} if self.together and rng is not None else end
 
     def clock(self, t: float) -> dict[str, float]:
         """For each field the share of data, alpha / (alpha + sigma)."""

@@ -28,6 +28,7 @@ from molflow.solvers import SOLVERS
 from molflow.solvers.integrate import integrate
 from molflow.solvers.schedule import GRIDS, LEARNED, grid
 from molflow.solvers.solver import Solver
+from molflow.valences import Valences
 
 FEW_FOR_A_GPU = 300_000  # pairs in a batch, under which it waits for the host: then sizes may go together
 
@@ -42,6 +43,7 @@ class Sampling:
     temperature: float = 1.0  # of the labels' predicted laws
     haste: float = 1.0  # how often labels jump, for each time that their path has them jump
     composition: float = 0.0  # how strongly atoms are turned towards formulas of the training set; 0: not at all
+    valences: float = 0.0  # how strongly labels are drawn such that the bonds of each atom fill its valence; 0: apart
 
     def __post_init__(self):
         if self.steps < 1:
@@ -51,8 +53,9 @@ class Sampling:
         for name in ("temperature", "haste"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise UserError(f"{name} must be above 0, not {getattr(self, name)}")
-        if not 0 <= self.composition < float("inf"):
-            raise UserError(f"composition must be 0 or more, not {self.composition}")
+        for name in ("composition", "valences"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise UserError(f"{name} must be 0 or more, not {getattr(self, name)}")
         self.method()
 
     def method(self) -> Solver:
@@ -125,6 +128,7 @@ class Model:
         temperature: float | None = None,
         haste: float | None = None,
         composition: float | None = None,
+        valences: float | None = None,
         atoms: str | int | Sequence[int] | None = None,
         progress: bool = False,
     ) -> Batch:
@@ -139,7 +143,13 @@ class Model:
         if n < 1:
             raise UserError(f"the number of molecules must be at least 1, not {n}")
         how = self.defaults.updated(
-            steps=steps, grid=grid, solver=solver, temperature=temperature, haste=haste, composition=composition
+            steps=steps,
+            grid=grid,
+            solver=solver,
+            temperature=temperature,
+            haste=haste,
+            composition=composition,
+            valences=valences,
         )
         return self.sample_ids(np.arange(n), seed, how, atoms, progress)
 
@@ -224,10 +234,18 @@ class Model:
                 f"composition {how.composition:g} turns atoms towards formulas of the training set, and this model "
                 "keeps none: it was trained on points, on too many formulas, or by an earlier version; give it 0"
             )
+        if how.valences:
+            Valences.of(self.vocabulary, self.path, how.valences)
 
-    def flow(self, temperature: float = 1.0, haste: float = 1.0, steer: Composition | None = None) -> Flow:
+    def flow(
+        self,
+        temperature: float = 1.0,
+        haste: float = 1.0,
+        steer: Composition | None = None,
+        together: Valences | None = None,
+    ) -> Flow:
         """The network as a vector field, for one run of a solver."""
-        return Flow(self.network.eval(), self.path, self.prior, temperature, haste, steer, self.hinted)
+        return Flow(self.network.eval(), self.path, self.prior, temperature, haste, steer, self.hinted, together)
 
     def steering(self, how: Sampling, seed: int, ids: np.ndarray, sizes: np.ndarray) -> Composition | None:
         """What turns these molecules' atoms towards their formulas, where that is asked."""
@@ -236,6 +254,10 @@ class Model:
         elements, groups = grouped(self.vocabulary)
         counts = self.formulas.at(seed, ids, sizes, elements)
         return Composition(torch.as_tensor(counts, device=self.device), groups.to(self.device), how.composition)
+
+    def drawing(self, how: Sampling) -> Valences | None:
+        """What draws labels together, where that is asked."""
+        return Valences.of(self.vocabulary, self.path, how.valences).to(self.device) if how.valences else None
 
     def batches(self, sizes: np.ndarray) -> list[np.ndarray]:
         """The places of the molecules that are computed at once: of like size, or few where a GPU would wait."""
@@ -276,8 +298,7 @@ class Model:
         like = Batch.of_sizes(torch.as_tensor(sizes), self.dim, self.device)
         rng = Rng(seed, torch.as_tensor(ids, device=self.device))
         steer = self.steering(how, seed, ids, sizes)
-        flow = self.flow(how.temperature, how.haste, steer)
-
+        flow = self.flow(how.temperature, how.haste, steer, self.drawing(how))
         seen = None if watch is None else lambda t, x: watch(t, self.vocabulary.decode(x))
         with fast_matmul():
             x = integrate(flow, self.prior(like, rng), self.times(how), how.method(), rng, seen)

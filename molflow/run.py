@@ -24,7 +24,14 @@ FIXED_IN_TRAIN = (
     "teacher",
 )
 FIXED_IN_DATA = ("pairs", "fields", "centred")
-FIXED_IN_SAMPLE = ("grid", "solver", "temperature", "haste", "composition")  # where an objective goes by them
+FIXED_IN_SAMPLE = (
+    "grid",
+    "solver",
+    "temperature",
+    "haste",
+    "composition",
+    "valences",
+)  # where an objective goes by them
 
 
 class Run:

@@ -94,6 +94,7 @@ def test_nothing_to_make_is_a_mistake(model, n, keywords, message):
         ({"temperature": 0.0}, "temperature must be above 0, not 0.0"),
         ({"haste": -1.0}, "haste must be above 0, not -1.0"),
         ({"composition": -1.0}, "composition must be 0 or more, not -1.0"),
+        ({"valences": -1.0}, "valences must be 0 or more, not -1.0"),
         (
             {"grid": "learned"},
             "no learned grid of 50 steps; make one by `molflow tune MODEL --steps 50`, or take another",

@@ -21,6 +21,7 @@ LEVELS = (
         "flow",
         "generate",
         "composition",
+        "valences",
         "evaluate",
         "analysis",
         "config",

@@ -224,10 +224,11 @@ def test_sampling_may_change_on_resume_unless_the_lesson_goes_by_it(config, tmp_
         ("solver=ancestral", "steps back along a diffusion"),
         ("grid=learned", "no learned grid of 50 steps"),
         ("composition=4", "formulas of the training set"),
+        ("valences=7", "this model knows no bonds"),
     ],
 )
 def test_a_way_of_sampling_that_does_not_suit_is_told_before_the_first_step(config, tmp_path, capsys, how, message):
-    points = ["data.fields=[pos]"] if how.startswith("composition") else []  # which have no formulas
+    points = ["data.fields=[pos]"] if how.startswith(("composition", "valences")) else []  # which have neither
     assert train(config, tmp_path / "run", f"sample.{how}", *points) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -52,14 +52,15 @@ def test_a_solver_takes_keywords(tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
-def test_a_composition_changes_the_molecules_and_is_noted(tmp_path, capsys):
+@pytest.mark.parametrize("option", ["composition", "valences"])
+def test_what_fits_together_changes_the_molecules_and_is_noted(tmp_path, capsys, option):
     files = []
     for strength in ("0", "4"):
         out = tmp_path / f"{strength}.sdf"
         options = ["--n", "4", "--steps", "3", "--out", str(out), "--workers", "0", "--device", "cpu"]
-        assert main(["sample", "small", *options, "--composition", strength]) == 0
-        assert json.loads((tmp_path / f"{strength}.sdf.json").read_text())["composition"] == float(strength)
+        assert main(["sample", "small", *options, f"--{option}", strength]) == 0
+        assert json.loads((tmp_path / f"{strength}.sdf.json").read_text())[option] == float(strength)
         files.append(out.read_text())
     assert files[0] != files[1]
-    assert main(["sample", "small", *options, "--overwrite", "--composition", "much"]) == 2
-    assert "--composition: expected float, not 'much'" in capsys.readouterr().err
+    assert main(["sample", "small", *options, "--overwrite", f"--{option}", "much"]) == 2
+    assert f"--{option}: expected float, not 'much'" in capsys.readouterr().err

@@ -33,7 +33,7 @@ def learn_grids(model: Model, steps: Sequence[int], n: int = 96, seed: int = 0) 
             like = Batch.of_sizes(torch.as_tensor(sizes[places]), model.dim, model.device)
             rng = Rng(seed, torch.as_tensor(ids[places], device=model.device))
             steer = model.steering(how, seed, ids[places], sizes[places])
-            flow = model.flow(how.temperature, how.haste, steer)
+            flow = model.flow(how.temperature, how.haste, steer, model.drawing(how))
             gram = gram + changes(flow, model.prior(like, rng), fine, rng)
     clock = {t: model.path.clock(t)["pos"] for t in fine}
     return {count: learned(clock, np.asarray(gram), count, reuse_of(how)) for count in steps}

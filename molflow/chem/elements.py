@@ -11,3 +11,31 @@ SYMBOL: tuple[str, ...] = tuple(
 )  # by atomic number; 0 is the dummy atom
 
 NUMBER: dict[str, int] = {symbol: number for number, symbol in enumerate(SYMBOL)}
+
+VALENCES: dict[int, tuple[int, ...]] = {
+    NUMBER[symbol]: valences
+    for valences, symbols in {
+        (0,): "He Ne Ar Kr Rn",
+        (1,): "H F Cl Br",
+        (2,): "Be O",
+        (3,): "B Al N Ga In",
+        (4,): "C Si Ge",
+        (2, 4): "Sn Pb",
+        (3, 5): "P As Sb Bi",
+        (2, 4, 6): "S Se Te Po",
+        (1, 3, 5): "I At",
+        (0, 2, 4, 6): "Xe",
+    }.items()
+    for symbol in symbols.split()
+}  # atomic number -> the sums of bond orders that a neutral atom has, as RDKit knows them; metals have any
+
+ANY_VALENCE = tuple(range(9))
+
+
+def valences(number: int, charge: int = 0) -> tuple[int, ...]:
+    """What the bonds of an atom can add up to; a charged one bonds as the element with as many electrons does.
+
+    >>> valences(7), valences(7, 1), valences(16)
+    ((3,), (4,), (2, 4, 6))
+    """
+    return VALENCES.get(number - charge, ANY_VALENCE)

@@ -68,7 +68,7 @@ def describe(card: Card, folder: Path) -> Lines:
     how = config.sample
     labels = (
         f", labels at temperature {how.temperature:g} and haste {how.haste:g}" if "atom" in config.data.fields else ""
-    ) + (f", composition {how.composition:g}" if how.composition else "")
+    ) + "".join(f", {name} {value:g}" for name in ("composition", "valences") if (value := getattr(how, name)))
     yield "sampling", f"{how.steps} steps of {_spell(how.solver)}, {how.grid} grid{labels}"
     if card.grids:
         yield "learned", f"grids of {', '.join(map(str, sorted(card.grids)))} steps"

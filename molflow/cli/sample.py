@@ -30,6 +30,7 @@ def sample(
     temperature: float | None = None,
     haste: float | None = None,
     composition: float | None = None,
+    valences: float | None = None,
     device: str = "auto",
     workers: int | None = None,
     trajectory: str | None = None,
@@ -56,6 +57,8 @@ def sample(
         haste: above 1 settles atoms and bonds before coordinates, which few steps need (default: the model's)
         composition: how strongly elements are held to the formulas of the training set, such as 4; 0 leaves them alone
             (default: the model's)
+        valences: how strongly atoms and bonds are drawn such that they fit, such as 7; 0 draws each by itself (default:
+            the model's)
         device: auto, cpu, cuda or mps
         workers: processes on a CPU (default: one a processor)
         trajectory: also write the way of the first molecules from noise, as a multi-frame .xyz
@@ -90,7 +93,7 @@ def sample(
         check_outputs({"--out": out, "--trajectory": trajectory}, [], overwrite)
         refuse_existing(jobs.note_of(out), overwrite)
         loaded = jobs.loaded(model, str(chosen))
-        how = asked(loaded, steps, evaluations, grid, solver, temperature, haste, composition)
+        how = asked(loaded, steps, evaluations, grid, solver, temperature, haste, composition, valences)
         job = jobs.SampleJob(model, n, seed, how, atoms, str(chosen), suffix)
         loaded.sizes.asked(atoms)
         for name in (out, trajectory):
@@ -129,6 +132,7 @@ def asked(
     temperature: float | None,
     haste: float | None,
     composition: float | None,
+    valences: float | None,
 ) -> Sampling:
     """The model's own way of sampling with what the command line changes, once it is known to suit the model."""
     from molflow.build import UserError
@@ -140,6 +144,7 @@ def asked(
         temperature=temperature,
         haste=haste,
         composition=composition,
+        valences=valences,
     )
     if evaluations is not None:
         if steps is not None:

@@ -14,6 +14,7 @@ def tune(
     temperature: float | None = None,
     haste: float | None = None,
     composition: float | None = None,
+    valences: float | None = None,
     n: int = 96,
     seed: int = 0,
     device: str = "auto",
@@ -21,7 +22,8 @@ def tune(
     """Learn a model's best time grids from a few of its own molecules, and keep them and its way of sampling with it.
 
     Afterwards `--grid learned` samples on them. One fine integration serves all numbers of steps. A solver, grid,
-    temperature, haste or composition that is given becomes the model's default. All goes into the model's config.json.
+    temperature, haste, composition or valences that are given become the model's default. All goes into the model's
+    config.json.
 
     Args:
         model: a run folder, the path of its weights, or a shipped model by name
@@ -31,6 +33,7 @@ def tune(
         temperature: of the labels, from now on the model's
         haste: of the labels, from now on the model's
         composition: of the elements, from now on the model's
+        valences: of atoms and bonds, from now on the model's
         n: molecules to look at
         seed: another seed, other molecules
         device: auto, cpu, cuda or mps
@@ -49,7 +52,12 @@ def tune(
         raise UserError(f"--steps and --n must be at least 1, not {','.join(map(str, steps))} and {n}")
     loaded = load(model, device)
     how = loaded.defaults = loaded.defaults.updated(
-        solver=solver and component(solver), grid=grid, temperature=temperature, haste=haste, composition=composition
+        solver=solver and component(solver),
+        grid=grid,
+        temperature=temperature,
+        haste=haste,
+        composition=composition,
+        valences=valences,
     )
     loaded.check(how)
     wanted = {*steps, how.steps} if how.grid == LEARNED else {*steps}  # or the default would have no grid

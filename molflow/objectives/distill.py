@@ -33,7 +33,8 @@ class Distill(Objective):
     fine steps and almost without chance (``temperature``, ``haste``), so that what the student shall say is a function
     of what it sees: a molecule, not the mean of several. ``fine`` counts the teacher's steps over the whole way,
     of ``solver``: ``multistep`` for a flow, ``euler`` for a teacher that is a student itself.
-    Molecules of the data lend their sizes, and their formulas where the student samples with a ``composition``.
+    Molecules of the data lend their sizes, and their formulas where the student samples with a ``composition``. Where
+    it samples with ``valences``, both draw their labels together.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Distill(Objective):
         teacher.check(onward)
         self.method = onward.method()
         self.groups = grouped(teacher.vocabulary)[1] if sample.composition else None
+        self.together = teacher.drawing(sample)
 
     def each(self, network, x1: Batch, rng: Rng) -> tuple[Tensor, dict[str, Tensor]]:
         x0, x1 = self.pair(x1, rng)
@@ -84,7 +86,7 @@ class Distill(Objective):
         k = first + int(rng.scalar() * (n - first))
         times = grid(self.sampling.grid, n)[: k + 1]
         how = self.sampling
-        flow = Flow(network, self.path, self.prior, how.temperature, how.haste, steer, hinted=self.hint > 0)
+        flow = Flow(network, self.path, self.prior, how.temperature, how.haste, steer, self.hint > 0, self.together)
         return integrate(flow, x0, times, how.method(), rng), times[-1], flow.hint
 
     @torch.no_grad()
@@ -95,7 +97,7 @@ class Distill(Objective):
         if self.teacher.device != x.device:
             self.teacher.to(x.device)
         n = max(LEAST, math.ceil(self.fine * math.sqrt(1 - t)))
-        flow = self.teacher.flow(self.temperature, self.haste, steer)
+        flow = self.teacher.flow(self.temperature, self.haste, steer, self.together)
         if hint is not None and self.teacher.hinted:
             flow.hint = dict(hint)
         return integrate(flow, x, rest("quadratic", n, t), self.method, rng)

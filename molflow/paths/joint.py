@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from molflow.batch import PAIR_FIELDS, Batch
 from molflow.paths.jump import Jump
@@ -62,7 +63,18 @@ class Joint:
     def velocity(self, end: Ends, x: Batch, t: Time, since: float | None = None) -> dict[str, Tensor]:
         """Of each field; labels that have waited ``since`` an earlier time have the rates of that time."""
         times = {name: since if path.discrete and since is not None else t for name, path in self.paths.items()}
-        return {name: path.velocity(end[name], getattr(x, name), times[name]) for name, path in self.paths.items()}
+        return {name: self.paths[name].velocity(law, getattr(x, name), times[name]) for name, law in end.items()}
+
+    def laws(self, v: Mapping[str, Tensor], x: Batch, t: Time) -> dict[str, Tensor]:
+        """Of the labels that jump, from their rates at t."""
+        return {
+            name: path.law(v[name], getattr(x, name), t) for name, path in self.paths.items() if isinstance(path, Jump)
+        }
+
+    def told(self, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The laws of labels that are drawn already: each has that one."""
+        paths = {name: path for name, path in self.paths.items() if isinstance(path, Jump)}
+        return {name: one_hot(label, paths[name].states).float() for name, label in labels.items()}
 
     def advance(
         self, x: Batch, v: Mapping[str, Tensor], t: float, s: float, rng: Rng | None, haste: float = 1.0
@@ -95,15 +107,28 @@ class Joint:
         return x.replace(**moved).tidy()
 
     def commit(
-        self, x: Batch, end: Ends, t: float, s: float, rng: Rng, fresh: Batch, chance: float, haste: float = 1.0
+        self,
+        x: Batch,
+        end: Ends,
+        t: float,
+        s: float,
+        rng: Rng,
+        fresh: Batch,
+        chance: float,
+        haste: float = 1.0,
+        labels: Mapping[str, Tensor] | None = None,
     ) -> Batch:
-        """``hold``, with the surest labels settled and the others noise; a bond is one label, in the upper triangle."""
+        """``hold``, with the surest labels settled and the others noise; a bond is one label, in the upper triangle.
+
+        The ``labels`` may be drawn already.
+        """
+        labels = labels or {}
         moved = {}
         for name, path in self.paths.items():
             value, until = getattr(x, name), ahead(path, t, s, haste)
             if isinstance(path, Jump):
                 there = x.pair_mask.triu() if name in PAIR_FIELDS else x.mask
-                moved[name] = path.commit(end[name], until, rng, getattr(fresh, name), there, chance)
+                moved[name] = path.commit(end[name], until, rng, getattr(fresh, name), there, chance, labels.get(name))
             else:
                 moved[name] = path.hold(value, end[name], t, until, rng)
         return x.replace(**moved).tidy()

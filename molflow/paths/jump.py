@@ -45,6 +45,10 @@ class Jump(Path):
         p = pad(end, (0, self.states - end.shape[-1]))
         return self.lead * (p - one_hot(x, self.states)) / (1 - column(t, p))
 
+    def law(self, v: Tensor, x: Tensor, t: Time) -> Tensor:
+        """The predicted law whose rates at t are v."""
+        return v * (1 - column(t, v)) / self.lead + one_hot(x, self.states)
+
     def advance(self, x: Tensor, v: Tensor, t: float, s: float, rng: Rng | None) -> Tensor:
         if rng is None:
             return x
@@ -60,15 +64,25 @@ class Jump(Path):
     def back(self, x: Tensor, t: float, s: float, fresh: Tensor, rng: Rng) -> Tensor:
         return torch.where(rng.uniform(*x.shape[1:]) * self.share(t) < self.share(s), x, fresh)
 
-    def commit(self, end: Tensor, s: float, rng: Rng, fresh: Tensor, there: Tensor, chance: float) -> Tensor:
+    def commit(
+        self,
+        end: Tensor,
+        s: float,
+        rng: Rng,
+        fresh: Tensor,
+        there: Tensor,
+        chance: float,
+        label: Tensor | None = None,
+    ) -> Tensor:
         """The state at s with the share k(s) of a molecule's labels drawn, those that are surest, and noise elsewhere.
 
-        Of the entries that are ``there``; log p of what was drawn is what is sure of it, with (1 - k) ``chance`` times
-        Gumbel noise: without, an order; with ever more, a share taken at random, as the path has it.
+        Of the entries that are ``there``; log p of what was drawn, a ``label`` if that was done already, is what is
+        sure of it, with (1 - k) ``chance`` times Gumbel noise: without, an order; with ever more, a share taken at
+        random, as the path has it.
         """
         if s >= 1:
-            return end.argmax(-1)
-        share, drawn = self.clock(s), draw(end, rng)
+            return end.argmax(-1) if label is None else label
+        share, drawn = self.clock(s), draw(end, rng) if label is None else label
         sure = end.gather(-1, drawn.unsqueeze(-1)).squeeze(-1).clamp(min=1e-12).log()
         gumbel = -(-rng.uniform(*drawn.shape[1:]).log()).log()
         sure = (sure + chance * (1 - share) * gumbel).masked_fill(~there, -torch.inf).flatten(1)

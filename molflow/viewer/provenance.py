@@ -23,6 +23,7 @@ _TOLD = [
     "temperature",
     "haste",
     "composition",
+    "valences",
     "atoms",
     "device",
     "date",

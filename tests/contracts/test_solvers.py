@@ -15,7 +15,7 @@ from molflow.build import UserError
 from molflow.flow import Flow
 from molflow.paths import PATHS
 from molflow.paths.joint import Joint
-from molflow.paths.jump import Jump
+from molflow.paths.jump import Jump, draw
 from molflow.priors import PRIORS
 from molflow.priors.categorical import Uniform
 from molflow.priors.gaussian import Gaussian
@@ -241,8 +241,15 @@ class Expected:
         return {"pos": MEAN + gain * (x.pos - alpha * MEAN), "atom": (shares * stayed).log()}
 
 
-@pytest.mark.parametrize("coordinates", ["linear", "variance_preserving"])
-def test_the_law_of_the_path_is_kept(solver, make, coordinates):
+def drawn_at_once(end, x, rng, last=False):
+    """Each label from its law, before it is known which of them jump."""
+    return {"atom": end["atom"].argmax(-1) if last else draw(end["atom"], rng)}
+
+
+@pytest.mark.parametrize(
+    ("coordinates", "together"), [("linear", None), ("variance_preserving", None), ("linear", drawn_at_once)]
+)
+def test_the_law_of_the_path_is_kept(solver, make, coordinates, together):
     """From independent noise, at the middle and at the end: the mean and spread of points, and the shares of labels."""
     if not solver.keeps_law:
         pytest.skip("it says that it does not keep the law of labels")
@@ -254,8 +261,8 @@ def test_the_law_of_the_path_is_kept(solver, make, coordinates):
         pytest.skip("refused")
     like = Batch.of_sizes([2000, 2000], dim=1)
     rng, seen = Rng.of(0, 2), {}
-    times = grid("quadratic", 60 if solver.order else 240)  # chance makes first-order errors
-    flow = Flow(Expected(path), path, prior)
+    times = grid("quadratic", 60 if solver.order else 360)  # chance makes first-order errors
+    flow = Flow(Expected(path), path, prior, together=together)
     integrate(flow, prior(like, rng), times, solver, rng, lambda t, x: seen.update({t: x}))
     for t in (times[len(times) // 3], 1.0):
         alpha, sigma = path.paths["pos"].levels(t, like.pos)

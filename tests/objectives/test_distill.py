@@ -139,6 +139,24 @@ def test_formulas_are_lent_where_the_student_keeps_a_composition():
         torch.testing.assert_close(expected, lent, atol=0.1, rtol=0)
 
 
+def test_labels_are_drawn_together_where_the_student_draws_them_so():
+    """Whose teacher says, by even chances, nothing of the atoms ends with atoms that suit the bonds it is sure of."""
+
+    class Unsure(Says):
+        def forward(self, x, t, *, hint=None):
+            return super().forward(x, t, hint=hint) | {"atom": torch.zeros(*x.mask.shape, 4)}
+
+    vocabulary, x = Vocabulary(("H", "C", "N", "N+"), (), (0, 1, 2)), molecules(2)
+    bond = torch.zeros_like(x.bond)
+    bond[:, 0, 1:5] = bond[:, 1:5, 0] = 1
+    teaches = objective(Unsure(x.replace(bond=bond)), Sampling(valences=7.0), vocabulary=vocabulary, steps=[4])
+    ends = teaches.teach(x, 0.75, None, Rng.of(0, 4)).atom
+    whole = x.sizes >= 5
+    assert whole.any()
+    assert torch.isin(ends[whole, 0], torch.tensor([1, 3])).all()  # C or N+
+    assert (ends[whole, 1:5] == 0).all()
+
+
 def test_the_teacher_goes_on_by_the_method_that_is_named():
     """From t = 3/4, half of its ten steps are left; the midpoint method looks twice in each."""
     for solver, evaluations in (("euler", 5), ("midpoint", 10)):

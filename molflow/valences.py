@@ -1,0 +1,140 @@
+"""Labels that fit together: elements, charges and bonds drawn such that the bonds of each atom fill its valence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from molflow.batch import Batch
+from molflow.build import UserError
+from molflow.chem.elements import valences
+from molflow.chem.vocabulary import Vocabulary
+from molflow.paths.joint import Joint
+from molflow.paths.jump import Jump, draw
+from molflow.rng import Rng
+
+ROUNDS = 2  # of drawing: first what is surest, then the rest, which knows of it
+PASSES = 3  # of messages between atoms and bonds, before each round
+HARDEST = 30.0  # of the strengths: beyond it numbers would underflow
+TINY = 1e-30
+
+
+class Valences:
+    """P(a, b) = prod_i p_i(a_i) prod_ij p_ij(b_ij) prod_i f(a_i, sum_j b_ij) / Z, f = 1 where that valence exists.
+
+    A network tells the law of each label apart from the others'. Drawn from them, the orders of an atom's bonds add up
+    to what it can have by chance, and no later step knows that they do not. Here what does not fill a valence counts
+    e^-strength. Marginals are found by passing messages between atoms and bonds (Pearl 1982), in which the sum of an
+    atom's other bonds has the product of their generating functions, taken at roots of unity. The surest labels are
+    drawn from them, then the rest, given those. Molecules without hydrogens may have less than a valence.
+    """
+
+    def __init__(self, fills: Tensor, orders: Sequence[int], strength: float, charges: int = 1):
+        """``fills`` [K, V]: whether a kind can have the valence; a kind is an element's, times the charges apart."""
+        top, broken = max(orders), math.exp(-min(strength, HARDEST))
+        self.orders, self.charges = list(orders), charges
+        self.turns = 4 * math.ceil((fills.shape[1] + 2 * top) / 4)  # sums are told apart modulo this
+        self.fills = torch.full((len(fills), self.turns + top), broken)
+        self.fills[:, : fills.shape[1]] = torch.where(fills, 1.0, broken)
+        angle = -2 * math.pi / self.turns * torch.outer(torch.tensor(self.orders), torch.arange(self.turns // 2 + 1))
+        self.wave = torch.stack([angle.cos(), angle.sin()])  # [2, C, F]
+
+    @classmethod
+    def of(cls, vocabulary: Vocabulary, path: Joint, strength: float) -> Valences:
+        """For the labels that a model knows."""
+        if not vocabulary.bonds or max(vocabulary.bonds) > 3:
+            known = "aromatic ones" if vocabulary.bonds else "no bonds"
+            raise UserError(
+                f"valences {strength:g} counts the single, double and triple bonds of each atom, and this model knows "
+                f"{known}; give it 0"
+            )
+        if still := [name for name in vocabulary.classes if not isinstance(path.paths[name], Jump)]:
+            raise UserError(
+                f"valences {strength:g} draws labels that jump, and {' and '.join(still)} of this model flow as "
+                "numbers; give it 0"
+            )
+        each = [valences(z, q + more) for z, q in vocabulary.kinds for more in vocabulary.charges or (0,)]
+        fills = torch.zeros(len(each), max(map(max, each)) + 1, dtype=torch.bool)
+        whole = 1 in {z for z, _ in vocabulary.kinds}  # else hydrogens that are not there fill what is missing
+        for row, sums in zip(fills, each):
+            row[list(sums) if whole else slice(max(sums) + 1)] = True
+        return cls(fills, vocabulary.bonds, strength, len(vocabulary.charges) or 1)
+
+    def to(self, device: torch.device | str) -> Valences:
+        self.fills, self.wave = self.fills.to(device), self.wave.to(device)
+        return self
+
+    def __call__(self, end: Mapping[str, Tensor], x: Batch, rng: Rng, last: bool = False) -> dict[str, Tensor]:
+        """A label for each atom and bond, of the predicted laws; the ``last`` ones are the likeliest."""
+        kinds, bonds, upper = self._laws(end, x)
+        atom, bond = torch.zeros_like(x.mask, dtype=torch.long), torch.zeros_like(upper, dtype=torch.long)
+        open_atom, open_bond, heard = x.mask, upper, bonds
+        for left in range(ROUNDS, 0, -1):
+            p, q, heard = self._believe(kinds, bonds, heard)
+            pick = torch.argmax if last else lambda law, _: draw(law, rng)
+            atom = torch.where(open_atom, pick(p, -1), atom)
+            bond = torch.where(open_bond, pick(q, -1), bond)
+            if left > 1:
+                sure_atom, sure_bond = _surest(p, q, open_atom, open_bond, 1 / left)
+                open_atom, open_bond = open_atom & ~sure_atom, open_bond & ~sure_bond
+                kinds = _told(kinds, atom, sure_atom)
+                sure = sure_bond | sure_bond.transpose(1, 2)
+                bonds, heard = (_told(law, bond + bond.transpose(1, 2), sure) for law in (bonds, heard))
+        found = {"atom": atom // self.charges, "bond": bond}
+        return found | ({"charge": atom % self.charges} if "charge" in end else {})
+
+    def marginals(self, end: Mapping[str, Tensor], x: Batch) -> tuple[Tensor, Tensor]:
+        """The laws of kinds [B, N, K] and bonds [B, N, N, C], given that they are to fit together."""
+        kinds, bonds, _ = self._laws(end, x)
+        return self._believe(kinds, bonds, bonds)[:2]
+
+    def _laws(self, end: Mapping[str, Tensor], x: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Of kinds and bonds, as told, none where there are no atoms; and which pairs are bonds of their own."""
+        upper = x.pair_mask.triu()
+        kinds = end["atom"]
+        if "charge" in end:
+            kinds = (kinds.unsqueeze(-1) * end["charge"].unsqueeze(-2)).flatten(-2)
+        bonds = end["bond"] * upper.unsqueeze(-1)
+        bonds = _told(bonds + bonds.transpose(1, 2), torch.zeros_like(upper, dtype=torch.long), ~x.pair_mask)
+        return _law(kinds.float()), _law(bonds.float()), upper
+
+    def _believe(self, kinds: Tensor, bonds: Tensor, heard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The marginals, and the law of each bond as an atom of it hears it: without its own word."""
+        for _ in range(PASSES):
+            said, filled = self._pass(kinds, heard)
+            heard = _law(bonds * said.transpose(1, 2))
+        return _law(kinds * filled), _law(heard * said), heard
+
+    def _pass(self, kinds: Tensor, heard: Tensor) -> tuple[Tensor, Tensor]:
+        """What each atom says of its bonds, [B, N, N, C], and its bonds of its kind, [B, N, K]."""
+        g = torch.complex(heard @ self.wave[0], heard @ self.wave[1])  # [B, N, N, F]
+        before, after, one = g.cumprod(2), g.flip(2).cumprod(2).flip(2), torch.ones_like(g[:, :, :1])
+        others = torch.cat([one, before[:, :, :-1]], 2) * torch.cat([after[:, :, 1:], one], 2)
+        rest = torch.fft.irfft(others, n=self.turns).clamp(min=0)  # the law of the sum of an atom's other bonds
+        whole = torch.fft.irfft(before[:, :, -1], n=self.turns).clamp(min=0)
+        fits = kinds @ self.fills  # how well an atom could have each sum
+        shifted = torch.stack([fits[..., k : k + self.turns] for k in self.orders], -1)
+        return _law(rest @ shifted), _law(whole @ self.fills[:, : self.turns].T)
+
+
+def _law(p: Tensor) -> Tensor:
+    return p / p.sum(-1, keepdim=True).clamp(min=TINY)
+
+
+def _told(laws: Tensor, labels: Tensor, where: Tensor) -> Tensor:
+    """The laws with those of labels that are known."""
+    return torch.where(where.unsqueeze(-1), one_hot(labels, laws.shape[-1]).to(laws), laws)
+
+
+def _surest(p: Tensor, q: Tensor, atoms: Tensor, bonds: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """The surest of a molecule's free labels, as many as hold this share of all its doubt."""
+    doubt = torch.cat([(1 - p.amax(-1)), (1 - q.amax(-1)).flatten(1)], 1)
+    free = torch.cat([atoms, bonds.flatten(1)], 1)
+    ordered, place = doubt.masked_fill(~free, 2.0).sort(1)
+    counted = torch.where(ordered < 2, ordered, 0.0).cumsum(1)
+    settled = torch.zeros_like(free).scatter(1, place, counted <= share * counted[:, -1:]) & free
+    return settled[:, : atoms.shape[1]], settled[:, atoms.shape[1] :].view(bonds.shape)
