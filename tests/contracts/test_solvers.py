@@ -261,7 +261,7 @@ def test_the_law_of_the_path_is_kept(solver, make, coordinates, together):
         pytest.skip("refused")
     like = Batch.of_sizes([2000, 2000], dim=1)
     rng, seen = Rng.of(0, 2), {}
-    times = grid("quadratic", 60 if solver.order else 360)  # chance makes first-order errors
+    times = grid("quadratic", 60 if solver.order else 240)  # chance makes first-order errors
     flow = Flow(Expected(path), path, prior, together=together)
     integrate(flow, prior(like, rng), times, solver, rng, lambda t, x: seen.update({t: x}))
     for t in (times[len(times) // 3], 1.0):
@@ -269,7 +269,7 @@ def test_the_law_of_the_path_is_kept(solver, make, coordinates, together):
         mean, spread = float(alpha) * MEAN, float(alpha**2 * SPREAD**2 + sigma**2) ** 0.5
         pos = seen[t].pos
         assert abs(float(pos.mean()) - mean) < 0.04 * (spread + 0.5)
-        assert abs(float(pos.std()) / spread - 1) < 0.05
+        assert abs(float(pos.std()) / spread - 1) < (0.05 if solver.order else 0.07)  # the last steps stay long
     found = torch.bincount(seen[1.0].atom.flatten(), minlength=3) / 4000
     assert (found - torch.tensor(SHARES)).abs().max() < 0.04
 
