@@ -22,7 +22,7 @@ class Flow:
     laws of labels, p^(1/T); a ``haste`` above 1 lets labels jump more often than their path does, so that they are
     settled while coordinates still move. ``steer`` has the last word on each predicted endpoint: (endpoint, x, t) ->
     endpoint. ``together`` draws the labels that jump from their laws at once, in the place of each by itself:
-    (endpoint, x, rng, last) -> labels, the likeliest where they are the ``last``.
+    (endpoint, x, rng, last) -> (labels, the likeliest where they are the ``last``; their laws given one another).
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Flow:
         haste: float = 1.0,
         steer: Callable[[dict[str, Tensor], Batch, float], dict[str, Tensor]] | None = None,
         hinted: bool = True,
-        together: Callable[..., dict[str, Tensor]] | None = None,
+        together: Callable[..., tuple[dict[str, Tensor], dict[str, Tensor]]] | None = None,
     ):
         self.network, self.path, self.prior = network, path, prior
         self.temperature, self.haste, self.steer, self.hinted = temperature, haste, steer, hinted
@@ -68,9 +68,8 @@ class Flow:
 
     def advance(self, x: Batch, v: Mapping[str, Tensor], t: float, s: float, rng: Rng | None) -> Batch:
         """The state at s with the velocity held."""
-        if self.together and rng is not None:
-            told = self.drawn(self.path.laws(v, x, t), x, s, rng)
-            v = {**v, **self.path.velocity(told, x, t)}
+        if self.together:
+            v = {**v, **self.path.velocity(self.drawn(self.path.laws(v, x, t), x, s, rng), x, t)}
         return self.path.advance(x, v, t, s, rng, self.haste)
 
     def hold(
@@ -85,8 +84,8 @@ class Flow:
         """The state at s with the endpoint held, and of the labels the surest settled instead of any."""
         if rng is None:
             return self.hold(x, end, t, s, rng)
-        labels = self.labels(end, x, s, rng)
-        return self.path.commit(x, end, t, s, rng, self.noise(x, rng), chance, self.haste, labels)
+        labels, laws = self.together(end, x, rng, last=s >= 1) if self.together else ({}, {})
+        return self.path.commit(x, {**end, **laws}, t, s, rng, self.noise(x, rng), chance, self.haste, labels)
 
     def back(self, x: Batch, t: float, s: float, rng: Rng) -> Batch:
         """A state at an earlier time, as noisy as the path is there."""
@@ -96,13 +95,12 @@ class Flow:
         """The state at t with labels drawn anew, as from an earlier s: with the law of the path, if ``end`` has it."""
         return self.path.renew(x, self.drawn(end, x, t, rng), t, s, self.noise(x, rng), rng)
 
-    def labels(self, end: Mapping[str, Tensor], x: Batch, s: float, rng: Rng) -> dict[str, Tensor]:
-        """Those that are drawn together for a step to s; at the end the likeliest."""
-        return self.together(end, x, rng, last=s >= 1) if self.together else {}
-
     def drawn(self, end: Mapping[str, Tensor], x: Batch, s: float, rng: Rng | None) -> Mapping[str, Tensor]:
-        """The endpoint with the laws of labels that are drawn already."""
-        return {**end, **self.path.told(self.labels(end, x, s, rng))} if self.together and rng is not None else end
+        """The endpoint for a step to s, with labels that are drawn already where they are drawn together."""
+        if not self.together or rng is None:
+            return end
+        labels, _ = self.together(end, x, rng, last=s >= 1)
+        return {**end, **self.path.told(labels)}
 
     def clock(self, t: float) -> dict[str, float]:
         """For each field the share of data, alpha / (alpha + sigma)."""

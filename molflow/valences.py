@@ -22,6 +22,8 @@ PASSES = 3  # of messages between atoms and bonds, before each round
 HARDEST = 30.0  # of the strengths: beyond it numbers would underflow
 TINY = 1e-30
 
+Ends = dict[str, Tensor]
+
 
 class Valences:
     """P(a, b) = prod_i p_i(a_i) prod_ij p_ij(b_ij) prod_i f(a_i, sum_j b_ij) / Z, f = 1 where that valence exists.
@@ -41,7 +43,7 @@ class Valences:
         self.fills = torch.full((len(fills), self.turns + top), broken)
         self.fills[:, : fills.shape[1]] = torch.where(fills, 1.0, broken)
         angle = -2 * math.pi / self.turns * torch.outer(torch.tensor(self.orders), torch.arange(self.turns // 2 + 1))
-        self.wave = torch.stack([angle.cos(), angle.sin()])  # [2, C, F]
+        self.wave = torch.stack([angle.cos(), angle.sin()], -1).flatten(1)  # [C, 2 F]: an order's powers, as complex
 
     @classmethod
     def of(cls, vocabulary: Vocabulary, path: Joint, strength: float) -> Valences:
@@ -68,13 +70,15 @@ class Valences:
         self.fills, self.wave = self.fills.to(device), self.wave.to(device)
         return self
 
-    def __call__(self, end: Mapping[str, Tensor], x: Batch, rng: Rng, last: bool = False) -> dict[str, Tensor]:
-        """A label for each atom and bond, of the predicted laws; the ``last`` ones are the likeliest."""
+    def __call__(self, end: Mapping[str, Tensor], x: Batch, rng: Rng, last: bool = False) -> tuple[Ends, Ends]:
+        """Labels of all atoms and bonds, the likeliest if they are the ``last``; and the laws that they have by then."""
         kinds, bonds, upper = self._laws(end, x)
+        laws: Ends = {}
         atom, bond = torch.zeros_like(x.mask, dtype=torch.long), torch.zeros_like(upper, dtype=torch.long)
         open_atom, open_bond, heard = x.mask, upper, bonds
         for left in range(ROUNDS, 0, -1):
             p, q, heard = self._believe(kinds, bonds, heard)
+            laws = laws or self._apart(p, q, end)
             pick = torch.argmax if last else lambda law, _: draw(law, rng)
             atom = torch.where(open_atom, pick(p, -1), atom)
             bond = torch.where(open_bond, pick(q, -1), bond)
@@ -84,13 +88,14 @@ class Valences:
                 kinds = _told(kinds, atom, sure_atom)
                 sure = sure_bond | sure_bond.transpose(1, 2)
                 bonds, heard = (_told(law, bond + bond.transpose(1, 2), sure) for law in (bonds, heard))
-        found = {"atom": atom // self.charges, "bond": bond}
-        return found | ({"charge": atom % self.charges} if "charge" in end else {})
+        labels = {"atom": atom // self.charges, "bond": bond}
+        return labels | ({"charge": atom % self.charges} if "charge" in end else {}), laws
 
-    def marginals(self, end: Mapping[str, Tensor], x: Batch) -> tuple[Tensor, Tensor]:
-        """The laws of kinds [B, N, K] and bonds [B, N, N, C], given that they are to fit together."""
+    def marginals(self, end: Mapping[str, Tensor], x: Batch) -> Ends:
+        """The laws of the labels, given that they are to fit together."""
         kinds, bonds, _ = self._laws(end, x)
-        return self._believe(kinds, bonds, bonds)[:2]
+        p, q, _ = self._believe(kinds, bonds, bonds)
+        return self._apart(p, q, end)
 
     def _laws(self, end: Mapping[str, Tensor], x: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Of kinds and bonds, as told, none where there are no atoms; and which pairs are bonds of their own."""
@@ -102,6 +107,11 @@ class Valences:
         bonds = _told(bonds + bonds.transpose(1, 2), torch.zeros_like(upper, dtype=torch.long), ~x.pair_mask)
         return _law(kinds.float()), _law(bonds.float()), upper
 
+    def _apart(self, kinds: Tensor, bonds: Tensor, end: Mapping[str, Tensor]) -> Ends:
+        """Field by field."""
+        each = kinds.unflatten(-1, (-1, self.charges))
+        return {"atom": each.sum(-1), "bond": bonds} | ({"charge": each.sum(-2)} if "charge" in end else {})
+
     def _believe(self, kinds: Tensor, bonds: Tensor, heard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The marginals, and the law of each bond as an atom of it hears it: without its own word."""
         for _ in range(PASSES):
@@ -111,14 +121,14 @@ class Valences:
 
     def _pass(self, kinds: Tensor, heard: Tensor) -> tuple[Tensor, Tensor]:
         """What each atom says of its bonds, [B, N, N, C], and its bonds of its kind, [B, N, K]."""
-        g = torch.complex(heard @ self.wave[0], heard @ self.wave[1])  # [B, N, N, F]
+        g = torch.view_as_complex((heard @ self.wave).unflatten(-1, (-1, 2)))  # [B, N, N, F]
         before, after, one = g.cumprod(2), g.flip(2).cumprod(2).flip(2), torch.ones_like(g[:, :, :1])
         others = torch.cat([one, before[:, :, :-1]], 2) * torch.cat([after[:, :, 1:], one], 2)
         rest = torch.fft.irfft(others, n=self.turns).clamp(min=0)  # the law of the sum of an atom's other bonds
         whole = torch.fft.irfft(before[:, :, -1], n=self.turns).clamp(min=0)
         fits = kinds @ self.fills  # how well an atom could have each sum
         shifted = torch.stack([fits[..., k : k + self.turns] for k in self.orders], -1)
-        return _law(rest @ shifted), _law(whole @ self.fills[:, : self.turns].T)
+        return rest @ shifted, whole @ self.fills[:, : self.turns].T
 
 
 def _law(p: Tensor) -> Tensor:

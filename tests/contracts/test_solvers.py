@@ -243,7 +243,7 @@ class Expected:
 
 def drawn_at_once(end, x, rng, last=False):
     """Each label from its law, before it is known which of them jump."""
-    return {"atom": end["atom"].argmax(-1) if last else draw(end["atom"], rng)}
+    return {"atom": end["atom"].argmax(-1) if last else draw(end["atom"], rng)}, {}
 
 
 @pytest.mark.parametrize(
