@@ -1,9 +1,9 @@
 """Quality against network evaluations: python benchmarks/evaluations.py [MODEL] [--n 500] [--reference STORE].
 
 Each row is one way of sampling: a solver, a time grid, the labels' temperature and haste, the elements' composition,
-and the evaluations of the network that a molecule may cost. Molecules share seed and sizes; the rows differ in the
-integration alone. Rings, the share of molecules with an aromatic one and the elements stand beside the scores: quality
-is not to be bought with diversity.
+how strongly valences are filled, and the evaluations of the network that a molecule may cost. Molecules share seed and
+sizes; the rows differ in the integration alone. Rings, the share of molecules with an aromatic one and the elements
+stand beside the scores: quality is not to be bought with diversity.
 
     --evaluations 5,10      at which numbers of evaluations (default: 5, 8, 10, 20, 50)
     --ways 0,4              which of the ways, by their numbers (default: all)
@@ -26,30 +26,38 @@ import molflow
 from molflow.build import resolve
 from molflow.solvers import SOLVERS
 
-WAYS = [  # solver, grid, temperature and haste of the labels, composition of the elements
-    ("euler", "linear", 1.0, 1.0, 0.0),
-    ("euler", "quadratic", 1.0, 1.0, 0.0),
-    ("midpoint", "quadratic", 1.0, 1.0, 0.0),
-    ("heun", "quadratic", 1.0, 1.0, 0.0),
-    ("multistep", "quadratic", 1.0, 1.0, 0.0),
-    ("multistep", "quadratic", 0.5, 1.0, 0.0),
-    ("multistep", "quadratic", 1.0, 2.0, 0.0),
-    ("multistep", "quadratic", 0.5, 2.0, 0.0),
-    ("multistep", "quadratic", 0.5, 6.0, 0.0),
-    ("multistep", "quadratic", 1.0, 6.0, 0.0),
-    ("multistep", "sine", 0.5, 2.0, 0.0),
-    ("midpoint", "quadratic", 0.5, 2.0, 0.0),
-    ("churn", "quadratic", 0.5, 2.0, 0.0),
-    ("confident", "quadratic", 1.0, 1.0, 0.0),
-    ("confident", "quadratic", 1.0, 3.0, 0.0),
-    ("corrector", "quadratic", 1.0, 1.0, 0.0),
-    ("corrector", "quadratic", 1.0, 6.0, 0.0),
-    ("multistep", "quadratic", 1.0, 6.0, 4.0),
-    ("confident", "quadratic", 1.0, 3.0, 4.0),
-    ("multistep", "quadratic", 1.0, 1.0, 4.0),
-    ("multistep", "quadratic", 1.0, 2.0, 4.0),
+WAYS = [  # solver, grid, temperature and haste of the labels, composition of the elements, valences
+    ("euler", "linear", 1.0, 1.0, 0.0, 0.0),
+    ("euler", "quadratic", 1.0, 1.0, 0.0, 0.0),
+    ("midpoint", "quadratic", 1.0, 1.0, 0.0, 0.0),
+    ("heun", "quadratic", 1.0, 1.0, 0.0, 0.0),
+    ("multistep", "quadratic", 1.0, 1.0, 0.0, 0.0),
+    ("multistep", "quadratic", 0.5, 1.0, 0.0, 0.0),
+    ("multistep", "quadratic", 1.0, 2.0, 0.0, 0.0),
+    ("multistep", "quadratic", 0.5, 2.0, 0.0, 0.0),
+    ("multistep", "quadratic", 0.5, 6.0, 0.0, 0.0),
+    ("multistep", "quadratic", 1.0, 6.0, 0.0, 0.0),
+    ("multistep", "sine", 0.5, 2.0, 0.0, 0.0),
+    ("midpoint", "quadratic", 0.5, 2.0, 0.0, 0.0),
+    ("churn", "quadratic", 0.5, 2.0, 0.0, 0.0),
+    ("confident", "quadratic", 1.0, 1.0, 0.0, 0.0),
+    ("confident", "quadratic", 1.0, 3.0, 0.0, 0.0),
+    ("corrector", "quadratic", 1.0, 1.0, 0.0, 0.0),
+    ("corrector", "quadratic", 1.0, 6.0, 0.0, 0.0),
+    ("multistep", "quadratic", 1.0, 6.0, 4.0, 0.0),
+    ("confident", "quadratic", 1.0, 3.0, 4.0, 0.0),
+    ("multistep", "quadratic", 1.0, 1.0, 4.0, 0.0),
+    ("multistep", "quadratic", 1.0, 2.0, 4.0, 0.0),
+    ("multistep", "quadratic", 1.0, 1.0, 0.0, 7.0),
+    ("midpoint", "quadratic", 1.0, 1.0, 0.0, 7.0),
+    ("multistep", "quadratic", 1.0, 6.0, 0.0, 7.0),
+    ("confident", "quadratic", 1.0, 1.0, 4.0, 7.0),
+    ("confident", "quadratic", 1.0, 3.0, 4.0, 7.0),
+    ("confident", "quadratic", 1.0, 6.0, 4.0, 7.0),
+    ("confident", "quadratic", 1.0, 3.0, 4.0, 2.0),
+    ("confident", "quadratic", 1.0, 3.0, 4.0, 15.0),
 ]
-LEARNED = ("multistep", "learned", 0.5, 2.0, 0.0)
+LEARNED = ("multistep", "learned", 0.5, 2.0, 0.0, 0.0)
 
 
 def main() -> None:
@@ -78,7 +86,7 @@ def main() -> None:
         model.grids.update(learn_grids(model, counts, seed=args.seed + 1))
         ways.append(LEARNED)
     rows, intervals = [], []
-    for solver, grid, temperature, haste, composition in ways:
+    for solver, grid, temperature, haste, composition, valences in ways:
         per_step = resolve(SOLVERS[solver]).evaluations or 1  # type: ignore[attr-defined]
         for evaluations in counts:
             started = time.perf_counter()
@@ -91,6 +99,7 @@ def main() -> None:
                 temperature=temperature,
                 haste=haste,
                 composition=composition,
+                valences=valences,
             )
             seconds = time.perf_counter() - started
             scores = molflow.score(batch, reference=args.reference, protocols=["edm", "strict"])
@@ -103,7 +112,8 @@ def main() -> None:
                 "strict novel": strict.novel,
             }
             measured = {name: rate for name, rate in shares.items() if rate.value is not None}
-            way = {"solver": solver, "grid": grid, "T": temperature, "haste": haste, "composition": composition}
+            way = {"solver": solver, "grid": grid, "T": temperature, "haste": haste}
+            way |= {"composition": composition, "valences": valences}
             way["evaluations"] = model.evaluations
             rows.append(
                 {

@@ -22,7 +22,7 @@ class Flow:
     laws of labels, p^(1/T); a ``haste`` above 1 lets labels jump more often than their path does, so that they are
     settled while coordinates still move. ``steer`` has the last word on each predicted endpoint: (endpoint, x, t) ->
     endpoint. ``together`` draws the labels that jump from their laws at once, in the place of each by itself:
-    (endpoint, x, rng, last) -> (labels, the likeliest where they are the ``last``; their laws given one another).
+    (endpoint, x, rng, s) -> (labels, their laws given one another), and nothing where each is to be drawn apart.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Flow:
         """The state at s with the endpoint held, and of the labels the surest settled instead of any."""
         if rng is None:
             return self.hold(x, end, t, s, rng)
-        labels, laws = self.together(end, x, rng, last=s >= 1) if self.together else ({}, {})
+        labels, laws = self.together(end, x, rng, s) if self.together else ({}, {})
         return self.path.commit(x, {**end, **laws}, t, s, rng, self.noise(x, rng), chance, self.haste, labels)
 
     def back(self, x: Batch, t: float, s: float, rng: Rng) -> Batch:
@@ -99,7 +99,7 @@ class Flow:
         """The endpoint for a step to s, with labels that are drawn already where they are drawn together."""
         if not self.together or rng is None:
             return end
-        labels, _ = self.together(end, x, rng, last=s >= 1)
+        labels, _ = self.together(end, x, rng, s)
         return {**end, **self.path.told(labels)}
 
     def clock(self, t: float) -> dict[str, float]:

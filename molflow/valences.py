@@ -17,6 +17,7 @@ from molflow.paths.joint import Joint
 from molflow.paths.jump import Jump, draw
 from molflow.rng import Rng
 
+FROM = 0.5  # of the time: before it laws say little of the molecule, and drawn apart they keep its variety
 ROUNDS = 2  # of drawing: first what is surest, then the rest, which knows of it
 PASSES = 3  # of messages between atoms and bonds, before each round
 HARDEST = 30.0  # of the strengths: beyond it numbers would underflow
@@ -32,7 +33,8 @@ class Valences:
     to what it can have by chance, and no later step knows that they do not. Here what does not fill a valence counts
     e^-strength. Marginals are found by passing messages between atoms and bonds (Pearl 1982), in which the sum of an
     atom's other bonds has the product of their generating functions, taken at roots of unity. The surest labels are
-    drawn from them, then the rest, given those. Molecules without hydrogens may have less than a valence.
+    drawn from them, then the rest, given those. Molecules without hydrogens may have less than a valence. Labels for
+    a time before ``FROM`` are left to be drawn apart.
     """
 
     def __init__(self, fills: Tensor, orders: Sequence[int], strength: float, charges: int = 1):
@@ -70,8 +72,10 @@ class Valences:
         self.fills, self.wave = self.fills.to(device), self.wave.to(device)
         return self
 
-    def __call__(self, end: Mapping[str, Tensor], x: Batch, rng: Rng, last: bool = False) -> tuple[Ends, Ends]:
-        """Labels of all atoms and bonds, the likeliest if they are the ``last``; and the laws that they have by then."""
+    def __call__(self, end: Mapping[str, Tensor], x: Batch, rng: Rng, s: float) -> tuple[Ends, Ends]:
+        """Labels of all atoms and bonds for a step to s, at the end the likeliest, and their laws given one another."""
+        if s < FROM:
+            return {}, {}
         kinds, bonds, upper = self._laws(end, x)
         laws: Ends = {}
         atom, bond = torch.zeros_like(x.mask, dtype=torch.long), torch.zeros_like(upper, dtype=torch.long)
@@ -79,7 +83,7 @@ class Valences:
         for left in range(ROUNDS, 0, -1):
             p, q, heard = self._believe(kinds, bonds, heard)
             laws = laws or self._apart(p, q, end)
-            pick = torch.argmax if last else lambda law, _: draw(law, rng)
+            pick = torch.argmax if s >= 1 else lambda law, _: draw(law, rng)
             atom = torch.where(open_atom, pick(p, -1), atom)
             bond = torch.where(open_bond, pick(q, -1), bond)
             if left > 1:

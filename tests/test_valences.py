@@ -18,7 +18,7 @@ from molflow.paths.joint import Joint
 from molflow.paths.jump import Jump
 from molflow.paths.one_hot import OneHot
 from molflow.rng import Rng
-from molflow.valences import Valences
+from molflow.valences import FROM, Valences
 
 VOCABULARY = Vocabulary(("H", "C", "N", "N+"), (), (0, 1, 2, 3))
 PATH = Joint({name: Jump(count) for name, count in VOCABULARY.classes.items()})
@@ -118,7 +118,7 @@ def test_labels_drawn_together_fill_more_valences():
     end, x = random_laws([9] * 50)
 
     def share(strength):
-        labels, _ = drawing(strength)(end, x, Rng.of(1, len(x)))
+        labels, _ = drawing(strength)(end, x, Rng.of(1, len(x)), 0.8)
         return filled(labels["atom"], labels["bond"], x).float().mean()
 
     assert share(7.0) > share(2.0) + 0.1 > share(0.0) + 0.2
@@ -130,7 +130,7 @@ def test_what_is_told_for_certain_stays_even_where_it_breaks_a_valence():
     atom = torch.randint(4, x.mask.shape, generator=chance)
     bond = torch.randint(4, x.pair_mask.shape, generator=chance).triu(1)
     bond = (bond + bond.transpose(1, 2)) * x.pair_mask
-    labels, _ = drawing(50.0)(PATH.told({"atom": atom, "bond": bond}), x, Rng.of(0, 2), last=True)
+    labels, _ = drawing(50.0)(PATH.told({"atom": atom, "bond": bond}), x, Rng.of(0, 2), s=1.0)
     assert torch.equal(labels["atom"][x.mask], atom[x.mask])
     assert torch.equal(labels["bond"][x.pair_mask.triu()], bond[x.pair_mask.triu()])
 
@@ -142,19 +142,25 @@ def test_the_likeliest_labels_of_methane_are_methane():
     atom[0, 0] = torch.tensor([0.01, 0.97, 0.01, 0.01])
     bond = torch.tensor([0.99, 0.005, 0.003, 0.002]).expand(1, 5, 5, 4).clone()
     bond[0, 0, 1:] = bond[0, 1:, 0] = torch.tensor([0.6, 0.35, 0.04, 0.01])
-    labels, _ = drawing()({"atom": atom, "bond": bond}, x, Rng.of(0, 1), last=True)
+    labels, _ = drawing()({"atom": atom, "bond": bond}, x, Rng.of(0, 1), s=1.0)
     assert labels["atom"].tolist() == [[1, 0, 0, 0, 0]]
     assert labels["bond"][0].triu().nonzero().tolist() == [[0, 1], [0, 2], [0, 3], [0, 4]]
 
 
 def test_a_molecule_is_drawn_the_same_alone_and_beside_larger_ones():
     end, x = random_laws([4, 9, 6])
-    together, _ = drawing()(end, x, Rng.of(3, 3))
+    together, _ = drawing()(end, x, Rng.of(3, 3), 0.8)
     for b, n in enumerate((4, 9, 6)):
         alone = {"atom": end["atom"][b : b + 1, :n], "bond": end["bond"][b : b + 1, :n, :n]}
-        labels, _ = drawing()(alone, Batch.of_sizes([n]), Rng(3, torch.tensor([b])))
+        labels, _ = drawing()(alone, Batch.of_sizes([n]), Rng(3, torch.tensor([b])), 0.8)
         assert torch.equal(labels["atom"][0], together["atom"][b, :n])
         assert torch.equal(labels["bond"][0].triu(1), together["bond"][b, :n, :n].triu(1))
+
+
+def test_labels_for_early_times_are_left_to_be_drawn_apart():
+    end, x = random_laws([4])
+    assert drawing()(end, x, Rng.of(0, 1), FROM - 0.01) == ({}, {})
+    assert set(drawing()(end, x, Rng.of(0, 1), FROM)[0]) == {"atom", "bond"}
 
 
 def test_the_order_of_atoms_does_not_matter():
@@ -181,7 +187,7 @@ def test_charges_apart_are_as_charges_with_the_element():
     torch.testing.assert_close(found["bond"], expected["bond"])
     torch.testing.assert_close(found["atom"], kinds.sum(-2))
     torch.testing.assert_close(found["charge"], kinds.sum(-1))
-    labels, _ = drawing(vocabulary=apart, path=path)({**end, "charge": charge}, x, Rng.of(0, 1))
+    labels, _ = drawing(vocabulary=apart, path=path)({**end, "charge": charge}, x, Rng.of(0, 1), 0.8)
     assert set(labels) == {"atom", "charge", "bond"}
     assert int(labels["atom"].max()) <= 1
     assert int(labels["charge"].max()) <= 1
@@ -203,7 +209,7 @@ def test_orders_are_those_of_the_vocabulary():
     x = Batch.of_sizes([4])  # acetylene: H C C H
     atom = one_hot(torch.tensor([[0, 1, 1, 0]]), 2).float()
     bond = torch.full((1, 4, 4, 3), 1 / 3)
-    labels, _ = drawing(7.0, odd, path)({"atom": atom, "bond": bond}, x, Rng.of(0, 1), last=True)
+    labels, _ = drawing(7.0, odd, path)({"atom": atom, "bond": bond}, x, Rng.of(0, 1), s=1.0)
     assert filled(labels["atom"], labels["bond"], x, odd).all()
     assert labels["bond"][0, 1, 2] == 2
 

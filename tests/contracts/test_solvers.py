@@ -241,9 +241,9 @@ class Expected:
         return {"pos": MEAN + gain * (x.pos - alpha * MEAN), "atom": (shares * stayed).log()}
 
 
-def drawn_at_once(end, x, rng, last=False):
+def drawn_at_once(end, x, rng, s):
     """Each label from its law, before it is known which of them jump."""
-    return {"atom": end["atom"].argmax(-1) if last else draw(end["atom"], rng)}, {}
+    return {"atom": end["atom"].argmax(-1) if s >= 1 else draw(end["atom"], rng)}, {}
 
 
 @pytest.mark.parametrize(
