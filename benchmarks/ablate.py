@@ -106,7 +106,8 @@ def only_samples(arm: str) -> bool:
 def sampling(config: Config) -> str:
     """How samples are drawn, in words: rows that differ in it compare in their losses and errors alone."""
     how = config.sample
-    return f"{how.solver}, {how.grid} grid, haste {how.haste:g}, composition {how.composition:g}"
+    told = f"{how.solver}, {how.grid} grid, haste {how.haste:g}, composition {how.composition:g}"
+    return told + (f", valences {how.valences:g}" if how.valences else "")
 
 
 def folder_of(given: argparse.Namespace, arm: str, seed: int) -> Path:

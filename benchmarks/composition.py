@@ -39,7 +39,7 @@ def main() -> None:
         {"strength": "data", "until": "", **described(molflow.Batch.from_rdkit(some(args.data, "test", args.n)), {})}
     ]
     for strength, composition.UNTIL in WAYS:
-        batch = model.sample(args.n, seed=args.seed, steps=args.steps, composition=strength)
+        batch = model.sample(args.n, seed=args.seed, steps=args.steps, composition=strength, valences=0)
         counts = np.stack([(batch.atom.numpy() == number).sum(1) for number in elements], 1)
         scores = molflow.score(batch, protocols=["edm", "strict"], tier="protocols", rows=False)
         shares = {"edm molecule": scores["edm"].molecule_stable, "strict valid": scores["strict"].valid}

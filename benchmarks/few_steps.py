@@ -55,10 +55,13 @@ SYSTEMS = {  # name -> a model
     "distill, by chance": str(WORK / "distill_by_chance"),
     "first student": str(ROOT / "runs" / "eight"),  # an hour of configs/distill.yaml
     "qm9-fast": "qm9-fast",
+    "qm9-fast, valences": "qm9-fast",
 }
 WAYS = {  # instead of the model's own way
-    "teacher, plain": {"solver": "multistep", "haste": 6.0, "composition": 0.0},
+    "teacher": {"valences": 0.0},
+    "teacher, plain": {"solver": "multistep", "haste": 6.0, "composition": 0.0, "valences": 0.0},
     "first student": {"composition": 0.0},
+    "qm9-fast": {"valences": 0.0},
 }
 SHARES = ("edm atom", "edm molecule", "edm valid unique", "strict valid", "strict valid unique", "strict novel")
 KINDS = ("bond", "angle", "torsion")
@@ -112,7 +115,7 @@ def where(n: int, steps: int = 4, fine: int = 20, seed: int = 31) -> None:
         for way, times in ways.items():
             if k < steps or way.startswith("fine"):
                 model.grids[len(times) - 1] = times
-                batch = model.sample(n, seed=seed, steps=len(times) - 1, grid="learned")
+                batch = model.sample(n, seed=seed, steps=len(times) - 1, grid="learned", valences=0)
                 scores = molflow.score(batch, protocols=["edm", "strict"], tier="protocols", rows=False)
                 shares = {"edm molecule": scores["edm"].molecule_stable, "strict valid": scores["strict"].valid}
                 row = {"way": way, "changes at": round(few[k], 3), "evaluations": len(times) - 1}
@@ -127,7 +130,9 @@ def lesson(student: str, teachers: list[str], fine: list[int], n: int, steps: in
     plan = list(BatchPlan(sizes, 20_000, shuffle=False).epoch(0))
     for text in teachers:
         teacher, _, solver = text.partition(":")
-        config = replace(read_card(student).config, objective={"name": "distill", "solver": solver or "multistep"})
+        taught = read_card(student).config
+        lessons = {"name": "distill", "solver": solver or "multistep"}
+        config = replace(taught, objective=lessons, sample=taught.sample.updated(valences=0))
         objective: Any = make_objective(config, model, molflow.load(teacher, "cpu"))
         for objective.fine in fine:
             for k in range(1, steps):

@@ -1,14 +1,19 @@
-"""On a CUDA device: training there, its precision, no reading back within a step, and compiled layers."""
+"""On a CUDA device: training there, its precision, no reading back within a step, compiled layers; laws of labels."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
+from molflow.batch import Batch
+from molflow.chem.vocabulary import Vocabulary
 from molflow.config import parse_config
 from molflow.data.store import Store
+from molflow.paths.joint import Joint
+from molflow.paths.jump import Jump
 from molflow.training import Training, fit, profile
 from molflow.training.stream import Item, Pairing, Streams
+from molflow.valences import Valences
 
 pytestmark = [
     pytest.mark.gpu,
@@ -109,3 +114,16 @@ def test_a_profile_tells_of_the_device(config):
     text = profile(config())
     assert "cuda" in text
     assert "GFLOP/s" in text
+
+
+def test_labels_that_fit_together_have_the_cpu_s_laws():
+    vocabulary = Vocabulary(("H", "C", "N", "O"), (), (0, 1, 2, 3))
+    fits = Valences.of(vocabulary, Joint({"atom": Jump(4), "bond": Jump(4)}), 7.0)
+    x = Batch.of_sizes([18, 23, 9])
+    chance = torch.Generator().manual_seed(0)
+    shapes = {"atom": (*x.mask.shape, 4), "bond": (*x.pair_mask.shape, 4)}
+    end = {name: (3 * torch.randn(shape, generator=chance)).softmax(-1) for name, shape in shapes.items()}
+    here = fits.marginals(end, x)
+    there = fits.to("cuda").marginals({name: law.cuda() for name, law in end.items()}, x.to("cuda"))
+    for name, law in here.items():
+        torch.testing.assert_close(there[name].cpu(), law, atol=1e-4, rtol=0)
