@@ -17,7 +17,7 @@ from molflow.paths.joint import Joint
 from molflow.paths.jump import Jump, draw
 from molflow.rng import Rng
 
-FROM = 0.5  # of the time: before it laws say little of the molecule, and drawn apart they keep its variety
+FROM = 0.3  # of the time: before it laws say little of the molecule, and drawn apart they keep its variety
 ROUNDS = 2  # of drawing: first what is surest, then the rest, which knows of it
 PASSES = 3  # of messages between atoms and bonds, before each round
 HARDEST = 30.0  # of the strengths: beyond it numbers would underflow
