@@ -126,8 +126,9 @@ class Valences:
     def _pass(self, kinds: Tensor, heard: Tensor) -> tuple[Tensor, Tensor]:
         """What each atom says of its bonds, [B, N, N, C], and its bonds of its kind, [B, N, K]."""
         g = torch.view_as_complex((heard @ self.wave).unflatten(-1, (-1, 2)))  # [B, N, N, F]
-        before, after, one = g.cumprod(2), g.flip(2).cumprod(2).flip(2), torch.ones_like(g[:, :, :1])
-        others = torch.cat([one, before[:, :, :-1]], 2) * torch.cat([after[:, :, 1:], one], 2)
+        before, after, others = g.cumprod(2), g.flip(2).cumprod(2).flip(2), torch.ones_like(g)
+        others[:, :, 1:] = before[:, :, :-1]
+        others[:, :, :-1] *= after[:, :, 1:]
         rest = torch.fft.irfft(others, n=self.turns).clamp(min=0)  # the law of the sum of an atom's other bonds
         whole = torch.fft.irfft(before[:, :, -1], n=self.turns).clamp(min=0)
         fits = kinds @ self.fills  # how well an atom could have each sum
