@@ -104,10 +104,10 @@ class Valences:
     def _laws(self, end: Mapping[str, Tensor], x: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Of kinds and bonds, as told, none where there are no atoms; and which pairs are bonds of their own."""
         upper = x.pair_mask.triu()
-        kinds = end["atom"]
+        kinds = end["atom"][..., : len(self.fills) // self.charges]  # without a mask's hidden state
         if "charge" in end:
-            kinds = (kinds.unsqueeze(-1) * end["charge"].unsqueeze(-2)).flatten(-2)
-        bonds = end["bond"] * upper.unsqueeze(-1)
+            kinds = (kinds.unsqueeze(-1) * end["charge"][..., : self.charges].unsqueeze(-2)).flatten(-2)
+        bonds = end["bond"][..., : len(self.orders)] * upper.unsqueeze(-1)
         bonds = _told(bonds + bonds.transpose(1, 2), torch.zeros_like(upper, dtype=torch.long), ~x.pair_mask)
         return _law(kinds.float()), _law(bonds.float()), upper
 

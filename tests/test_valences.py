@@ -14,10 +14,21 @@ from molflow.batch import Batch
 from molflow.build import UserError
 from molflow.chem.elements import SYMBOL, VALENCES, valences
 from molflow.chem.vocabulary import Vocabulary
+from molflow.flow import Flow
 from molflow.paths.joint import Joint
 from molflow.paths.jump import Jump
+from molflow.paths.linear import Linear
 from molflow.paths.one_hot import OneHot
+from molflow.priors.categorical import Mask
+from molflow.priors.gaussian import Gaussian
+from molflow.priors.prior import Product
 from molflow.rng import Rng
+from molflow.solvers.confident import Confident
+from molflow.solvers.ddim import DDIM
+from molflow.solvers.dopri5 import DormandPrince5
+from molflow.solvers.euler import Euler
+from molflow.solvers.integrate import integrate
+from molflow.solvers.midpoint import Midpoint
 from molflow.valences import FROM, Valences
 
 VOCABULARY = Vocabulary(("H", "C", "N", "N+"), (), (0, 1, 2, 3))
@@ -161,6 +172,24 @@ def test_labels_for_early_times_are_left_to_be_drawn_apart():
     end, x = random_laws([4])
     assert drawing()(end, x, Rng.of(0, 1), FROM - 0.01) == ({}, {})
     assert set(drawing()(end, x, Rng.of(0, 1), FROM)[0]) == {"atom", "bond"}
+
+
+@pytest.mark.parametrize("solver", [Euler(), Midpoint(), DormandPrince5(), DDIM(), Confident()])
+def test_a_hidden_state_is_no_label(solver):
+    """With masks for noise there is one state more than there are labels, in the rates that solvers pass on, too."""
+    end, x = random_laws([5, 7])
+    masks = [Mask("atom", 4), Mask("bond", 4)]
+    path = Joint({"pos": Linear(), "atom": Jump(5), "bond": Jump(5)})
+    prior = Product([Gaussian("pos", 3), *masks])
+
+    def network(x, t, *, hint=None):
+        return {"pos": torch.zeros_like(x.pos), **{name: law.log() for name, law in end.items()}}
+
+    flow = Flow(network, path, prior, together=drawing())
+    rng = Rng.of(0, 2)
+    y = integrate(flow, prior(x, rng), [0.0, 0.3, 0.6, 1.0], solver, rng)
+    assert int(y.atom.max()) < 4
+    assert int(y.bond.max()) < 4
 
 
 def test_the_order_of_atoms_does_not_matter():

@@ -46,8 +46,8 @@ class Jump(Path):
         return self.lead * (p - one_hot(x, self.states)) / (1 - column(t, p))
 
     def law(self, v: Tensor, x: Tensor, t: Time) -> Tensor:
-        """The predicted law whose rates at t are v."""
-        return v * (1 - column(t, v)) / self.lead + one_hot(x, self.states)
+        """The predicted law whose rates at t are v; of a step's stages, their mean."""
+        return (v * (1 - column(t, v)) / self.lead + one_hot(x, self.states)).clamp(min=0)
 
     def advance(self, x: Tensor, v: Tensor, t: float, s: float, rng: Rng | None) -> Tensor:
         if rng is None:
