@@ -94,7 +94,7 @@ def star(n, seed):
 
 @pytest.mark.parametrize("strength", [0.0, 2.0, 7.0])
 @pytest.mark.parametrize(("n", "seed"), [(2, 0), (2, 1), (3, 2), (4, 3), (5, 4)])
-def test_the_marginals_of_trees_are_exact(strength, n, seed):
+def test_the_marginals_of_an_atom_and_its_neighbours_are_exact(strength, n, seed):
     end, x = star(n, seed)
     p, q = drawing(strength).marginals(end, x).values()
     atoms, bonds, pairs = exact(end, x, strength)
