@@ -257,7 +257,7 @@ class Model:
 
     def drawing(self, how: Sampling) -> Valences | None:
         """What draws labels together, where that is asked."""
-        return Valences.of(self.vocabulary, self.path, how.valences).to(self.device) if how.valences else None
+        return Valences.of(self.vocabulary, self.path, how.valences) if how.valences else None
 
     def batches(self, sizes: np.ndarray) -> list[np.ndarray]:
         """The places of the molecules that are computed at once: of like size, or few where a GPU would wait."""

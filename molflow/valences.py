@@ -68,10 +68,6 @@ class Valences:
             row[list(sums) if whole else slice(max(sums) + 1)] = True
         return cls(fills, vocabulary.bonds, strength, len(vocabulary.charges) or 1)
 
-    def to(self, device: torch.device | str) -> Valences:
-        self.fills, self.wave = self.fills.to(device), self.wave.to(device)
-        return self
-
     def __call__(self, end: Mapping[str, Tensor], x: Batch, rng: Rng, s: float) -> tuple[Ends, Ends]:
         """Labels of all atoms and bonds for a step to s, at the end the likeliest, and their laws given one another."""
         if s < FROM:
@@ -104,6 +100,7 @@ class Valences:
     def _laws(self, end: Mapping[str, Tensor], x: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Of kinds and bonds, as told, none where there are no atoms; and which pairs are bonds of their own."""
         upper = x.pair_mask.triu()
+        self.fills, self.wave = self.fills.to(upper.device), self.wave.to(upper.device)  # once: later it is there
         kinds = end["atom"][..., : len(self.fills) // self.charges]  # without a mask's hidden state
         if "charge" in end:
             kinds = (kinds.unsqueeze(-1) * end["charge"][..., : self.charges].unsqueeze(-2)).flatten(-2)

@@ -192,6 +192,14 @@ def test_a_hidden_state_is_no_label(solver):
     assert int(y.bond.max()) < 4
 
 
+def test_it_goes_where_the_molecules_are():
+    """A student's objective makes it before it is known on which device training will be."""
+    end, x = random_laws([5, 7])
+    fits = drawing()
+    fits.marginals({name: law.to("meta") for name, law in end.items()}, x.to("meta"))
+    assert {fits.fills.device.type, fits.wave.device.type} == {"meta"}
+
+
 def test_the_order_of_atoms_does_not_matter():
     end, x = random_laws([8])
     order = torch.randperm(8, generator=torch.Generator().manual_seed(2))
