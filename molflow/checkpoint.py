@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +28,7 @@ from molflow.generate import Model, Sampling
 
 FORMAT, VERSION = "molflow-model", 1
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-SPAN = ("clock.span.weight",)  # what a network that has never leapt begins with
+FRESH = ("clock.span.", "told.")  # what a network begins with that has never leapt, or was never told a census
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def begin_from(source: str | Path, network: nn.Module, facts: Facts, config: Con
             f"{predicted(config)}: give it path.pos.predicts={predicted(card.config)}"
         )
     try:
-        begun = {name: value for name, value in network.state_dict().items() if name in SPAN}
+        begun = {name: value for name, value in network.state_dict().items() if name.startswith(FRESH)}
         network.load_state_dict(begun | read_weights(folder))
     except RuntimeError:
         trained = card.config
@@ -121,7 +121,7 @@ def taught_by(config: Config, facts: Facts) -> tuple[Model, Facts]:
     missing = set(facts.vocabulary.atoms) - set(card.facts.vocabulary.atoms)
     if missing:
         raise UserError(f"train.teacher: {source} knows no {', '.join(sorted(missing))}, which the data hold")
-    return load(source, device="cpu"), card.facts
+    return load(source, device="cpu"), replace(card.facts, censuses=card.facts.censuses or facts.censuses)
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from molflow.chem.vocabulary import Vocabulary
 from molflow.config import Component, Config, mapping_of, name_of
 from molflow.couplings import COUPLINGS
 from molflow.couplings.coupling import Chain, Coupling
+from molflow.data.censuses import Censuses
 from molflow.data.formulas import Formulas
 from molflow.data.sizes import Sizes
 from molflow.data.store import Store
@@ -44,6 +45,7 @@ class Facts:
     law: tuple[float, float] | None = None  # (a, b) of that deviation in molecules of N atoms, a N^b
     shares: Mapping[str, Sequence[float]] = field(default_factory=dict)  # of each label's classes
     formulas: Formulas = field(default_factory=Formulas)
+    censuses: Censuses = field(default_factory=Censuses)  # of a model that is told them
 
     @classmethod
     def of(cls, store: Store, config: Config) -> Facts:
@@ -59,14 +61,16 @@ class Facts:
             _check_noise(store, config)
             facts = cls.from_dict(json.loads(store.meta["facts"]))
             sizes = facts.sizes.asked(json.loads(store.meta.get("atoms", "null")))
-            return replace(facts, sizes=sizes, checksum=store.checksum)
+            censuses = facts.censuses or census_table(config, facts.vocabulary, store)
+            return replace(facts, sizes=sizes, checksum=store.checksum, censuses=censuses)
         vocabulary = Vocabulary()
         if "atom" in fields:
             bonds = store.bond_orders if "bond" in fields else ()
             vocabulary = Vocabulary.of(store.kinds(), bonds, separate_charge="charge" in fields)
         sizes, law, shares = Sizes.of_store(store), store.scale_law(), class_shares(vocabulary, store)
         formulas = Formulas.of_store(store) if "atom" in fields else Formulas()
-        return cls(vocabulary, sizes, store.scale(), store.dim, store.checksum, law, shares, formulas)
+        censuses = census_table(config, vocabulary, store)
+        return cls(vocabulary, sizes, store.scale(), store.dim, store.checksum, law, shares, formulas, censuses)
 
     def to_dict(self) -> dict[str, Any]:
         labels = {name: list(getattr(self.vocabulary, name)) for name in ("atoms", "charges", "bonds")}
@@ -75,6 +79,7 @@ class Facts:
             "law": self.law and list(self.law),
             "shares": {name: list(part) for name, part in self.shares.items()},
             "formulas": dict(self.formulas.weights),
+            "censuses": dict(self.censuses.weights),
         }
         return {
             "vocabulary": labels,
@@ -87,12 +92,25 @@ class Facts:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Facts:
-        labels = {name: tuple(entries) for name, entries in values["vocabulary"].items()}
+        vocabulary = Vocabulary(**{name: tuple(entries) for name, entries in values["vocabulary"].items()})
         sizes = Sizes({int(n): w for n, w in values["sizes"].items()})
         law = tuple(values["law"]) if "law" in values else None  # older models lack it, shares and formulas
+        censuses = Censuses(values["censuses"], len(vocabulary.atoms)) if "censuses" in values else Censuses()
         shares, formulas = values.get("shares", {}), Formulas(values.get("formulas", {}))
         checksum = values.get("checksum", "")
-        return cls(Vocabulary(**labels), sizes, values["scale"], values["dim"], checksum, law, shares, formulas)
+        return cls(vocabulary, sizes, values["scale"], values["dim"], checksum, law, shares, formulas, censuses)
+
+
+def tells(network: Component) -> bool:
+    """Whether a network is told what molecules have."""
+    spec = mapping_of(network)
+    return bool(spec.get("census")) or any(tells(runner) for runner in spec.get("runners", ()))
+
+
+def census_table(config: Config, vocabulary: Vocabulary, store: Store) -> Censuses:
+    """Of the training molecules, where the network is told them."""
+    asked = tells(config.network) and "atom" in config.data.fields
+    return Censuses.of_store(store, vocabulary) if asked else Censuses()
 
 
 def noise_of(config: Config) -> dict[str, Any]:
@@ -185,6 +203,7 @@ def make_model(config: Config, facts: Facts) -> Model:
         dim=facts.dim,
         defaults=config.sample,
         formulas=facts.formulas,
+        censuses=facts.censuses,
         hinted=config.loss.hint > 0,
         paired=any(name_of(spec) != "independent" for spec in config.coupling),
     )
@@ -215,6 +234,7 @@ def make_objective(config: Config, model: Model, teacher: Model | None = None) -
             weights=weights,
             hint=config.loss.hint,
             centred=config.data.centred,
+            census=model.vocabulary.classes if model.network.census else None,
             sample=config.sample,
             teacher=teacher,
         )

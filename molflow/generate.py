@@ -13,8 +13,10 @@ from torch import Tensor
 
 from molflow.batch import Batch
 from molflow.build import UserError, build, unknown
+from molflow.chem.census import CENSUS
 from molflow.chem.vocabulary import Vocabulary
 from molflow.composition import Composition, grouped
+from molflow.data.censuses import Censuses
 from molflow.data.formulas import Formulas
 from molflow.data.loader import BatchPlan
 from molflow.data.sizes import Sizes
@@ -96,12 +98,13 @@ class Model:
         defaults: Sampling | None = None,
         grids: Mapping[int, Sequence[float]] | None = None,
         formulas: Formulas | None = None,
+        censuses: Censuses | None = None,
         hinted: bool = True,
         paired: bool = False,
     ):
         self.network, self.path, self.prior = network, path, prior
         self.vocabulary, self.sizes, self.dim = vocabulary, sizes, dim
-        self.formulas = formulas or Formulas()
+        self.formulas, self.censuses = formulas or Formulas(), censuses or Censuses()
         self.hinted = hinted  # whether the network was trained with its previous prediction as a hint
         self.paired = paired  # whether noise was paired with data by what they are
         self.defaults = defaults or Sampling()
@@ -247,13 +250,26 @@ class Model:
         """The network as a vector field, for one run of a solver."""
         return Flow(self.network.eval(), self.path, self.prior, temperature, haste, steer, self.hinted, together)
 
-    def steering(self, how: Sampling, seed: int, ids: np.ndarray, sizes: np.ndarray) -> Composition | None:
+    def empty(self, seed: int, ids: np.ndarray, sizes: np.ndarray) -> Batch:
+        """Molecules before their noise: of these sizes, and told what they are to have where the network reads it."""
+        like = Batch.of_sizes(torch.as_tensor(sizes), self.dim, self.device)
+        if not (self.network.census and self.censuses):
+            return like
+        census = torch.as_tensor(self.censuses.at(seed, ids, sizes), device=self.device)
+        return like.replace(props={CENSUS: census})
+
+    def steering(self, how: Sampling, seed: int, ids: np.ndarray, like: Batch) -> Composition | None:
         """What turns these molecules' atoms towards their formulas, where that is asked."""
         if not how.composition:
             return None
         elements, groups = grouped(self.vocabulary)
-        counts = self.formulas.at(seed, ids, sizes, elements)
-        return Composition(torch.as_tensor(counts, device=self.device), groups.to(self.device), how.composition)
+        groups = groups.to(self.device)
+        if CENSUS in like.props:
+            counts = like.props[CENSUS][:, : len(groups)].to(groups) @ groups
+        else:
+            found = self.formulas.at(seed, ids, like.sizes.cpu().numpy(), elements)
+            counts = torch.as_tensor(found, device=self.device)
+        return Composition(counts, groups, how.composition)
 
     def drawing(self, how: Sampling) -> Valences | None:
         """What draws labels together, where that is asked."""
@@ -295,12 +311,16 @@ class Model:
 
     @torch.no_grad()
     def _integrate(self, ids: np.ndarray, sizes: np.ndarray, seed: int, how: Sampling, watch) -> Batch:
-        like = Batch.of_sizes(torch.as_tensor(sizes), self.dim, self.device)
+        like = self.empty(seed, ids, sizes)
         rng = Rng(seed, torch.as_tensor(ids, device=self.device))
-        steer = self.steering(how, seed, ids, sizes)
+        steer = self.steering(how, seed, ids, like)
         flow = self.flow(how.temperature, how.haste, steer, self.drawing(how))
-        seen = None if watch is None else lambda t, x: watch(t, self.vocabulary.decode(x))
+        seen = None if watch is None else lambda t, x: watch(t, self.read(x))
         with fast_matmul():
             x = integrate(flow, self.prior(like, rng), self.times(how), how.method(), rng, seen)
         self.evaluations = flow.evaluations
-        return self.vocabulary.decode(x)
+        return self.read(x)
+
+    def read(self, x: Batch) -> Batch:
+        """States as molecules: with labels in the place of classes, and without what they were told."""
+        return self.vocabulary.decode(x).replace(props={})

@@ -44,13 +44,14 @@ def join(sources: Sequence[str | Path], at: Sequence[float], out: str | Path) ->
         {"model": Path(source).name, "start": start, "config": card.config.to_dict(), **card.provenance}
         for source, start, card in zip(sources, starts, cards)
     ]
-    save(out, weights, config, first.facts, {**versions(), "legs": legs})
+    told = next((card.facts.censuses for card in cards if card.facts.censuses), first.facts.censuses)
+    save(out, weights, config, replace(first.facts, censuses=told), {**versions(), "legs": legs})
     return Path(out)
 
 
 def _check_alike(one: str | Path, mine: Card, other: str | Path, theirs: Card) -> None:
     """Where one stops the other goes on: they know the same data, and their states at a time have the same law."""
-    if mine.facts != theirs.facts:
+    if replace(mine.facts, censuses=theirs.facts.censuses) != theirs.facts:  # not every leg is told them
         raise UserError(f"{other} was trained on other data than {one}, or knows other labels, sizes or noise of them")
     ours, found = _terms(mine.config), _terms(theirs.config)
     unlike = [key for key in ours if ours[key] != found[key]]

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from molflow.batch import Batch
 from molflow.device import fast_matmul
 from molflow.generate import Model, Sampling
 from molflow.rng import Rng
@@ -30,9 +29,9 @@ def learn_grids(model: Model, steps: Sequence[int], n: int = 96, seed: int = 0) 
     sizes = model.sizes.at(seed, ids)
     with fast_matmul():
         for places in model.batches(sizes):
-            like = Batch.of_sizes(torch.as_tensor(sizes[places]), model.dim, model.device)
+            like = model.empty(seed, ids[places], sizes[places])
             rng = Rng(seed, torch.as_tensor(ids[places], device=model.device))
-            steer = model.steering(how, seed, ids[places], sizes[places])
+            steer = model.steering(how, seed, ids[places], like)
             flow = model.flow(how.temperature, how.haste, steer, model.drawing(how))
             gram = gram + changes(flow, model.prior(like, rng), fine, rng)
     clock = {t: model.path.clock(t)["pos"] for t in fine}

@@ -79,6 +79,8 @@ def describe(card: Card, folder: Path) -> Lines:
     sizes = facts.sizes.weights
     total = sum(sizes.values())
     yield "sizes", f"{min(sizes)} to {max(sizes)} atoms, mean {sum(n * w for n, w in sizes.items()) / total:.1f}"
+    if facts.censuses:
+        yield "told", f"a census each, of the {len(facts.censuses.weights):,} of the training molecules"
     yield "data", facts.checksum or "no checksum"
     legs = card.provenance.get("legs", [])
     for leg in legs:

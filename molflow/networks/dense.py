@@ -12,6 +12,7 @@ from molflow.build import UserError
 from molflow.networks.layers.by_hand import distances, measured, normalised
 from molflow.networks.layers.inputs import TIME_FEATURES, Clock, LabelInputs
 from molflow.networks.layers.radial import Radial
+from molflow.networks.layers.told import Told
 from molflow.networks.network import Hint, Network, Widths
 
 SUM_SCALE = 0.2  # a sum over some twenty neighbours back to the size of one
@@ -26,7 +27,7 @@ class Dense(Network):
     The refined x is the endpoint of the coordinates; heads read atoms' labels from h, pairs' from e and |x_i - x_j|.
     ``triangles`` is the number of channels in which a pair of atoms hears of every third atom; 0 leaves them out.
     ``recompute`` keeps only what passes between layers for the backward pass, which computes the rest once more.
-    ``span`` lets it read how far it is to leap.
+    ``span`` lets it read how far it is to leap, ``census`` what the molecule is to have.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Dense(Network):
         triangles: int = 0,
         recompute: bool = False,
         span: bool = False,
+        census: bool = False,
     ):
         super().__init__()
         if min(width, pair_width, vectors, heads, layers, radial) < 1 or width % heads:
@@ -48,8 +50,11 @@ class Dense(Network):
         if triangles < 0:
             raise UserError(f"network 'dense': triangles is a number of channels, 0 for none, not {triangles}")
         self.atom_inputs, self.pair_inputs = LabelInputs(fields, pairs=False), LabelInputs(fields, pairs=True)
-        self.vectors, self.recompute, self.spans = vectors, recompute, span
+        if census and not fields:
+            raise UserError("network 'dense': census tells of atoms and bonds, and these are points without labels")
+        self.vectors, self.recompute, self.spans, self.census = vectors, recompute, span, census
         self.clock = Clock(span)
+        self.told = Told(fields, [width, pair_width, TIME_FEATURES]) if census else None
         self.radial = Radial(radial)
         self.embed_atoms = nn.Linear(self.atom_inputs.width + TIME_FEATURES + 1, width)
         self.embed_pairs = nn.Linear(self.pair_inputs.width + 2 * radial + 1, pair_width)
@@ -69,6 +74,9 @@ class Dense(Network):
     ) -> dict[str, Tensor]:
         mask, pos = x.mask, x.pos
         time = self.clock(t, span, pos.dtype)
+        if self.told is not None:
+            of_atoms, of_pairs, of_time = self.told(x, hint)
+            time = time + of_time
         sizes = mask.sum(1, keepdim=True).to(pos.dtype)
         whole = torch.cat([time, sizes.log()], 1)[:, None].expand(-1, mask.shape[1], -1)
         h = self.embed_atoms(torch.cat([*self.atom_inputs(x, hint), whole], -1))  # [B, N, C]
@@ -79,6 +87,9 @@ class Dense(Network):
         hinted = self.radial(distances(hint["pos"])[0], 0) if hint else d.new_zeros(len(self.radial.mu), *d.shape)
         labels = [part.permute(3, 0, 1, 2) for part in self.pair_inputs(x, hint)]
         e = self.embed_pairs(rows(torch.cat([*labels, self.radial(d, 0), hinted, known.unsqueeze(0)])))
+        if self.told is not None:
+            h = h + of_atoms.unsqueeze(1)
+            e = (e.view(B, N * N, -1) + of_pairs.unsqueeze(1)).flatten(0, 1)
 
         v = pos.new_zeros(*pos.shape[:2], self.vectors, pos.shape[-1])  # [B, N, K, D]
         weight = mask.to(pos.dtype)

@@ -45,6 +45,7 @@ class Relay(Network):
         self.starts, self.runners = tuple(starts), nn.ModuleList(built)
         self.symmetries = frozenset.intersection(*(runner.symmetries for runner in built))
         self.spans = all(runner.spans for runner in built)
+        self.census = any(runner.census for runner in built)
 
     @property
     def layers(self) -> nn.ModuleList:

@@ -48,13 +48,14 @@ class Distill(Objective):
         teacher: Model | None,
         hint: float = 0.5,
         centred: bool = True,
+        census: Mapping[str, int] | None = None,
         steps: Sequence[int] = (2, 4, 8),
         fine: int = 10,
         temperature: float = 0.05,
         haste: float = 20.0,
         solver: str | dict[str, Any] = "multistep",
     ):
-        super().__init__(prior, coupling, path, times, weights, hint, centred)
+        super().__init__(prior, coupling, path, times, weights, hint, centred, census)
         if teacher is None:
             raise UserError("objective distill learns from a model: give train.teacher, or use molflow distill")
         if not steps or min(steps) < 1 or fine < 1:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from molflow.batch import Batch
+from molflow.chem.census import CENSUS, UNKNOWN, take
 from molflow.couplings.coupling import Coupling
 from molflow.geometry import centre
 from molflow.objectives.distances import DISTANCES, distances
@@ -16,12 +17,15 @@ from molflow.priors.prior import Product
 from molflow.rng import Rng
 from molflow.times.times import Times
 
+TOLD = 0.9  # of the molecules, whose census a network is told
+
 
 class Objective:
     """L = E over t, (x0, x1) ~ q, x_t ~ p_t(. | x0, x1) of sum_f w_f loss_f(network(x_t, t), x1).
 
     ``hint`` is the share of steps that first predict without a hint and then train with that prediction as the hint.
     A weight of ``distances`` adds, beside the losses of the fields, the errors of distances between near atoms.
+    ``census``, the classes of each label, has the network told what most molecules have.
     """
 
     leaps = False  # whether it asks the network for spans
@@ -35,13 +39,14 @@ class Objective:
         weights: Mapping[str, float],
         hint: float = 0.5,
         centred: bool = True,
+        census: Mapping[str, int] | None = None,
     ):
         self.prior, self.coupling, self.path, self.times = prior, coupling, path, times
-        self.weights, self.hint, self.centred = dict(weights), hint, centred
+        self.weights, self.hint, self.centred, self.census = dict(weights), hint, centred, census
 
     def pair(self, x1: Batch, rng: Rng) -> tuple[Batch, Batch]:
         """Molecules with their noise."""
-        x1 = self.placed(x1)
+        x1 = self.told(self.placed(x1), rng)
         return self.coupling(self.prior(x1, rng), x1, rng)
 
     def report(self, x1: Batch, rng: Rng) -> dict[str, float]:
@@ -52,6 +57,13 @@ class Objective:
     def placed(self, x1: Batch) -> Batch:
         """Molecules about the origin, where they have no place of their own."""
         return x1.replace(pos=centre(x1.pos, x1.mask)) if self.centred else x1
+
+    def told(self, x1: Batch, rng: Rng) -> Batch:
+        """Molecules with their census, where the network reads it; a few keep it, so that it learns to go without."""
+        if self.census is None:
+            return x1
+        census = take(x1, self.census).masked_fill(rng.uniform().unsqueeze(1) >= TOLD, UNKNOWN)
+        return x1.replace(props={**x1.props, CENSUS: census})
 
     def fresh(self, x1: Batch, rng: Rng) -> Batch | None:
         """A second draw of the noise, for paths that mix one in."""

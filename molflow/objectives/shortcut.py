@@ -40,10 +40,11 @@ class Shortcut(Objective):
         sample: Sampling,
         hint: float = 0.5,
         centred: bool = True,
+        census: Mapping[str, int] | None = None,
         share: float = 0.25,
         finest: int = 32,
     ):
-        super().__init__(prior, coupling, path, times, weights, hint, centred)
+        super().__init__(prior, coupling, path, times, weights, hint, centred, census)
         if not 0 <= share <= 1:
             raise UserError(f"objective shortcut: share must be between 0 and 1, not {share}")
         if finest < 2 or finest & (finest - 1):

@@ -12,6 +12,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from molflow.batch import Batch
 from molflow.build import UserError
+from molflow.chem.census import CENSUS
 
 PROGRAMS = 64  # of one function, for layers of several widths; torch gives up at eight
 WARM = 1  # passes before a graph is captured, besides the one that ran as written
@@ -69,6 +70,7 @@ class Graphs:
 
     def __call__(self, x: Batch, t: Tensor, **given: Any) -> dict[str, Tensor]:
         fields = {"mask": x.mask, **{name: getattr(x, name) for name in x.fields}}
+        fields["props"] = {name: value for name, value in x.props.items() if name == CENSUS}
         tensors, form = tree_flatten((fields, t, {name: value for name, value in given.items() if value is not None}))
         shapes = tuple((value.shape, value.dtype) for value in tensors)
         key = (str(form), shapes, torch.is_autocast_enabled(x.device.type))

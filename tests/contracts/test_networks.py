@@ -12,12 +12,15 @@ from safetensors.torch import load_file, save_file
 
 from molflow.batch import PAIR_FIELDS, Batch
 from molflow.build import UserError, build, resolve
+from molflow.chem.census import CENSUS, UNKNOWN, take
 from molflow.networks import NETWORKS
 
 LABELS = ("atom", "charge", "bond")
 VARIANTS = {"dense with triangles": {"name": "dense", "triangles": 4}}  # what defaults leave out
 LEAPING = [name for name in sorted(NETWORKS) if "span" in inspect.signature(resolve(NETWORKS[name])).parameters]
 SPAN = {f"{name} with span": {"name": name, "span": True} for name in LEAPING}
+READING = [name for name in sorted(NETWORKS) if "census" in inspect.signature(resolve(NETWORKS[name])).parameters]
+TOLD = {f"{name} with census": {"name": name, "census": True} for name in READING}
 TOLERANCE = {torch.float32: 3e-4, torch.float64: 1e-10}  # of the largest value compared, or of 1
 PRECISIONS = pytest.mark.parametrize("dtype", TOLERANCE, ids=["float32", "float64"])
 HINTS = pytest.mark.parametrize("hinted", [False, True], ids=["alone", "hinted"])
@@ -39,7 +42,9 @@ def networks(make):
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                return make.member("network", NETWORKS, {**VARIANTS, **SPAN}.get(name, name), fields=fields, dim=dim)
+                return make.member(
+                    "network", NETWORKS, {**VARIANTS, **SPAN, **TOLD}.get(name, name), fields=fields, dim=dim
+                )
         finally:
             torch.set_default_dtype(before)
 
@@ -393,6 +398,86 @@ def test_a_molecule_leaps_the_same_alone_and_beside_others(leaping, make):
         mine = {name: value[b : b + 1] for name, value in together.items()}
         one = Batch(x.pos[b : b + 1], x.mask[b : b + 1])
         same(mine, run(network, x[b], None, t[b : b + 1], spans(x)[b : b + 1]), one, x[b])
+
+
+@pytest.fixture(params=TOLD)
+def reading(networks, request):
+    """(state, dtype) -> a network that is told a census, ``fresh`` or ``shaken``."""
+    return lambda state, dtype=torch.float32: networks[state](request.param, dtype, 3, LABELS, 0)
+
+
+def told(x, make, unknown=()):
+    """Molecules with the census of others of their sizes, but for those of which nothing is told."""
+    census = take(make.molecules(fields=LABELS, seed=7, dtype=x.pos.dtype), make.CLASSES)
+    census[list(unknown)] = UNKNOWN
+    return x.replace(props={CENSUS: census})
+
+
+@HINTS
+def test_a_census_is_read_and_has_a_gradient(reading, make, hinted):
+    network, x = reading("shaken"), make.molecules(fields=LABELS)
+    hint = make.hint(x, LABELS) if hinted else None
+    assert network.census
+    without, with_it = run(network, x, hint), run(network, told(x, make), hint)
+    assert (without["pos"] - with_it["pos"])[x.mask].abs().max() > 1e-5
+    assert all((without[name] - with_it[name]).abs().max() > 1e-5 for name in LABELS)
+    for y in (told(x, make), x):  # where nothing is told it is zero, not absent: data-parallel training waits
+        out = network(y, torch.linspace(0.1, 0.9, len(x)), hint=hint)
+        loss = sum(value[x.pair_mask if name in PAIR_FIELDS else x.mask].square().mean() for name, value in out.items())
+        (gradient,) = torch.autograd.grad(loss, [network.told.add.weight])
+        assert bool(gradient.any()) == (y is not x)
+
+
+@HINTS
+def test_a_molecule_of_which_nothing_is_told_is_as_without_a_census(reading, make, hinted):
+    network, x = reading("shaken"), make.molecules(fields=LABELS)
+    hint = make.hint(x, LABELS) if hinted else None
+    without, some = run(network, x, hint), run(network, told(x, make, unknown=[0, 2]), hint)
+    for b in range(len(x)):
+        equal = all(torch.equal(without[name][b], some[name][b]) for name in without)
+        assert equal == (b in (0, 2)), b
+
+
+def test_a_network_that_was_never_told_hears_nothing(reading, make):
+    network, x = reading("fresh"), make.molecules(fields=LABELS)
+    without, with_it = run(network, x), run(network, told(x, make))
+    assert all(torch.equal(without[name], with_it[name]) for name in without)
+
+
+@pytest.mark.parametrize("symmetry", [*sorted(MOVES), "permutation"])
+def test_what_is_told_keeps_the_symmetries(reading, make, symmetry):
+    network, x = reading("shaken", torch.float64), make.molecules(fields=LABELS, dtype=torch.float64)
+    x, hint = told(x, make), make.hint(x, LABELS)
+    if symmetry == "permutation":
+        order = torch.arange(x.mask.shape[1]).repeat(len(x), 1)
+        order[2] = torch.randperm(9, generator=torch.Generator().manual_seed(0))
+        carried = x.replace(**hint).permute(order)
+        turned = {name: getattr(carried, name) for name in hint}
+        expected = x.replace(**run(network, x, hint)).permute(order)
+        found = run(network, x.permute(order), turned)
+        same({name: getattr(expected, name) for name in found}, found, x)
+    elif symmetry in network.symmetries:
+        f = MOVES[symmetry](make)
+        first = run(network, x, hint)
+        same({**first, "pos": f(first["pos"])}, run(network, *moved(x, hint, f)), x)
+
+
+def test_a_molecule_is_told_the_same_alone_and_beside_garbage(reading, make):
+    network, x = reading("shaken"), make.molecules(fields=LABELS)
+    x, hint, t = told(x, make), make.hint(x, LABELS), torch.linspace(0.1, 0.9, len(x))
+    together = run(network, x, hint, t)
+    same(together, run(network, make.garbage(x), hint, t), x)
+    for b in range(len(x)):
+        n = int(x.sizes[b])
+        mine = {name: value[b : b + 1] for name, value in together.items()}
+        cut = {name: (v[b : b + 1, :n, :n] if name in PAIR_FIELDS else v[b : b + 1, :n]) for name, v in hint.items()}
+        same(mine, run(network, x[b], cut, t[b : b + 1]), Batch(x.pos[b : b + 1], x.mask[b : b + 1]), x[b])
+
+
+@pytest.mark.parametrize("name", READING)
+def test_points_have_no_census(name, make):
+    with pytest.raises(UserError, match="points without labels"):
+        build("network", NETWORKS, {"name": name, "census": True}, fields={}, dim=3)
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))

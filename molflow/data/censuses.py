@@ -1,0 +1,86 @@
+"""What the molecules to be generated have, in numbers: as the training set's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from molflow.build import UserError
+from molflow.chem.census import UNKNOWN, take
+from molflow.data.loader import Loader
+from molflow.rng import Rng, seed_of
+
+if TYPE_CHECKING:
+    from molflow.chem.vocabulary import Vocabulary
+    from molflow.data.store import Store
+
+_STREAM = 0xCE2505  # keeps this draw apart from that of sizes and from the noise
+MOST = 20_000  # that a model keeps
+PAIRS = 200_000  # read at once
+
+
+@dataclass(frozen=True)
+class Censuses:
+    """A distribution of censuses (chem/census.py), {numbers: weight}, stored with a model that is told them.
+
+    >>> table = Censuses({"1 4 4": 1, "2 1 2": 3}, atoms=2)
+    >>> table.at(0, ids=[0, 1, 2], sizes=[5, 3, 9]).tolist()
+    [[1, 4, 4], [2, 1, 2], [-1, -1, -1]]
+    """
+
+    weights: Mapping[str, float] = field(default_factory=dict)
+    atoms: int = 0  # of each census, how many of the leading numbers count atoms
+
+    def __bool__(self) -> bool:
+        return bool(self.weights)
+
+    @classmethod
+    def of_store(cls, store: Store, vocabulary: Vocabulary, split: str = "train") -> Censuses:
+        """The histogram of a split's molecules."""
+        classes = vocabulary.classes
+        fields = [name for name in ("pos", *classes) if name in store.fields]
+        fields += ["charge"] if "charge" in store.fields and "charge" not in fields else []
+        loader = Loader(store, split, PAIRS, epochs=1, shuffle=False, fields=fields)
+        rows = np.concatenate([take(vocabulary.encode(batch), classes).round().long().numpy() for _, batch in loader])
+        kinds, weights = np.unique(rows, axis=0, return_counts=True)
+        if len(kinds) > MOST:
+            raise UserError(
+                f"network.census: these molecules have {len(kinds):,} different censuses, and a model keeps at most "
+                f"{MOST:,}; leave it out, as for data of many kinds and sizes"
+            )
+        named = zip((" ".join(map(str, kind)) for kind in kinds.tolist()), weights.tolist())
+        return cls(dict(sorted(named, key=lambda item: (-item[1], item[0]))), classes["atom"])
+
+    def at(self, seed: int, ids: Sequence[int] | np.ndarray, sizes: Sequence[int] | np.ndarray) -> np.ndarray:
+        """For the molecules with these numbers a census each, [n, M]: the same in whatever shards.
+
+        Of those with as many atoms as the molecule has; ``UNKNOWN`` where there is none.
+        """
+        import torch
+
+        u = Rng(seed_of(seed, _STREAM), torch.as_tensor(np.asarray(ids, np.int64))).uniform().numpy()
+        found = np.full((len(u), self._rows.shape[1]), UNKNOWN, np.int64)
+        for k, (size, chance) in enumerate(zip(np.asarray(sizes).tolist(), u.tolist())):
+            if size in self._by_size:
+                rows, edges = self._by_size[size]
+                found[k] = self._rows[rows[min(int(np.searchsorted(edges, chance, side="right")), len(rows) - 1)]]
+        return found
+
+    @cached_property
+    def _rows(self) -> np.ndarray:
+        return np.array([[int(number) for number in text.split()] for text in self.weights], np.int64)
+
+    @cached_property
+    def _by_size(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """For each number of atoms the rows that have it, and the upper edges of their shares."""
+        weights = np.array(list(self.weights.values()), float)
+        sizes = self._rows[:, : self.atoms].sum(1)
+        found = {}
+        for size in np.unique(sizes).tolist():
+            rows = (sizes == size).nonzero()[0]
+            found[size] = rows, np.cumsum(weights[rows]) / weights[rows].sum()
+        return found

@@ -1,0 +1,180 @@
+"""A network that is told what a molecule is to have: in training, in sampling, in what is saved."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import molflow
+from molflow.batch import Batch
+from molflow.build import UserError
+from molflow.checkpoint import CONFIG, begin_from, load, read_card, save
+from molflow.chem.census import CENSUS, take, width
+from molflow.chem.vocabulary import Vocabulary
+from molflow.cli import main
+from molflow.config import parse_config
+from molflow.data import censuses
+from molflow.data.censuses import Censuses
+from molflow.data.formulas import Formulas
+from molflow.data.sizes import Sizes
+from molflow.experiment import Facts, make_model, make_objective
+from molflow.generate import Sampling
+from molflow.relay import join
+from molflow.rng import Rng
+
+VOCABULARY = Vocabulary(("H", "C", "N"), (), (0, 1, 2))
+TABLE = Censuses({"2 1 1 3 0 0 1 0": 3, "1 2 1 3 0 0 1 0": 1, "3 2 0 4 0 0 0 0": 2}, atoms=3)
+FORMULAS = Formulas({"CH3": 1, "C2H3": 1})
+FACTS = Facts(VOCABULARY, Sizes({4: 3, 5: 2}), 1.5, 3, formulas=FORMULAS, censuses=TABLE)
+NETWORK = {"name": "dense", "width": 16, "pair_width": 8, "vectors": 2, "heads": 2, "layers": 1, "census": True}
+
+
+def config(**network):
+    return parse_config({"network": {**NETWORK, **network}})
+
+
+@pytest.fixture
+def model(stirred):
+    return stirred(config(), FACTS, 0, by=0.2)
+
+
+def watched(model):
+    """What the network is told, evaluation by evaluation."""
+    told = []
+    model.network.register_forward_pre_hook(lambda _, given: told.append(given[0].props.get(CENSUS)))
+    return told
+
+
+def same(a, b):
+    n = int(a.sizes.max())
+    return torch.equal(a.atom, b.atom[:, :n]) and float((a.pos - b.pos[:, :n]).abs().max()) < 1e-4
+
+
+def test_a_sample_is_told_the_census_of_its_number_at_every_evaluation(model):
+    told = watched(model)
+    batch = model.sample(1, seed=5, steps=4)
+    expected = TABLE.at(5, [0], model.sizes.at(5, [0]))
+    assert len(told) == 4 and all(torch.equal(census, torch.from_numpy(expected)) for census in told)
+    assert not batch.props, "what it was told is no property of the molecule"
+
+
+def test_a_told_molecule_does_not_depend_on_how_many_are_made(model):
+    many = model.sample(20, steps=4, seed=1)
+    assert same(model.sample(6, steps=4, seed=1), many[:6])
+    assert same(model.sample_ids(np.array([13, 5]), 1, Sampling(steps=4)), many[[13, 5]])
+
+
+def test_what_is_told_changes_what_is_made(model):
+    before = model.sample(8, steps=4, seed=0)
+    model.censuses = Censuses({"1 2 1 3 0 0 1 0": 1, "3 2 0 4 0 0 0 0": 1}, atoms=3)
+    assert not same(before, model.sample(8, steps=4, seed=0))
+
+
+def test_elements_are_turned_towards_the_formula_that_was_told(model):
+    """And not towards another one, drawn from the table of formulas."""
+    ids, sizes = np.arange(9), np.array([4, 5, 4, 4, 4, 5, 4, 4, 4])
+    like = model.empty(2, ids, sizes)
+    steer = model.steering(Sampling(composition=4.0), 2, ids, like)
+    assert torch.equal(steer.counts, like.props[CENSUS][:, :3].float())
+
+
+def test_a_model_without_a_table_tells_nothing(model):
+    model.censuses, told = Censuses(), watched(model)
+    model.sample(3, steps=2, seed=0)
+    assert told == [None, None] or all(census is None for census in told)
+
+
+def test_most_training_molecules_tell_what_they_have():
+    model = make_model(config(), FACTS)
+    objective = make_objective(config(), model)
+    n = 3000
+    x = Batch.of_sizes([4] * n)
+    x = x.replace(atom=torch.randint(3, (n, 4)), bond=torch.randint(3, (n, 4, 4))).tidy()
+    _, told = objective.pair(x, Rng(0, torch.arange(n)))
+    census = told.props[CENSUS]
+    silent = (census < 0).all(1)
+    assert 0.08 < float(silent.float().mean()) < 0.12
+    assert torch.equal(census[~silent], take(told, VOCABULARY.classes)[~silent])
+    untold = make_objective(config(census=False), make_model(config(census=False), FACTS))
+    assert CENSUS not in untold.pair(x, Rng(0, torch.arange(n)))[1].props
+
+
+def test_the_table_is_saved_with_the_model(model, tmp_path):
+    save(tmp_path / "m", model.network.state_dict(), config(), FACTS, {})
+    assert read_card(tmp_path / "m").facts == FACTS
+    assert same(load(tmp_path / "m", "cpu").sample(4, steps=3, seed=1), model.sample(4, steps=3, seed=1))
+
+
+def test_weights_that_were_never_told_begin_a_network_that_is(tmp_path, stirred):
+    plain = config(census=False)
+    before = stirred(plain, FACTS, 3, by=0.2)
+    save(tmp_path / "m", before.network.state_dict(), plain, FACTS, {})
+    after = make_model(config(), FACTS)
+    begin_from(tmp_path / "m", after.network, FACTS, config())
+    assert same(after.sample(4, steps=3, seed=1), before.sample(4, steps=3, seed=1))
+
+
+def test_a_relay_may_be_told_on_one_leg_alone(tmp_path, stirred):
+    for name, census, facts in (("a", True, FACTS), ("b", False, Facts.from_dict({**FACTS.to_dict(), "censuses": {}}))):
+        spoken = config(census=census)
+        save(tmp_path / name, stirred(spoken, facts, 1, by=0.2).network.state_dict(), spoken, facts, {})
+    for order in ("ab", "ba"):
+        out = join([tmp_path / name for name in order], [0.5], tmp_path / order)
+        model = load(out, "cpu")
+        assert model.network.census and model.censuses == TABLE
+        told = watched(model)
+        model.sample(2, steps=2, seed=0, atoms=5)
+        assert all(census is not None for census in told)
+
+
+def test_a_run_keeps_what_its_molecules_have_and_is_told_it(root, tmp_path, capsys):
+    run = str(tmp_path / "run")
+    small = [f"network.{key}={value}" for key, value in NETWORK.items() if key not in ("name", "census")]
+    line = ["train", str(root / "configs/small.yaml"), f"data.path={root / 'data/small.safetensors'}"]
+    assert main([*line, *small, "network.census=true", "train.steps=2", "train.samples=0", "--out", run]) == 0
+    model = load(run, "cpu")
+    rows = np.array([[int(number) for number in text.split()] for text in model.censuses.weights])
+    assert rows.shape[1] == width(model.vocabulary.classes)
+    assert set(rows[:, : model.censuses.atoms].sum(1).tolist()) == set(model.sizes.weights)
+    assert sum(model.censuses.weights.values()) == sum(model.sizes.weights.values())
+    capsys.readouterr()
+    assert main(["info", run]) == 0
+    assert f"{len(rows):,} of the training molecules" in capsys.readouterr().out
+    assert len(molflow.load(run).sample(2, steps=2, seed=0)) == 2
+
+
+def test_too_many_to_keep_are_a_mistake_that_is_told(root, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(censuses, "MOST", 3)
+    line = [
+        "train",
+        str(root / "configs/small.yaml"),
+        f"data.path={root / 'data/small.safetensors'}",
+        "network.census=true",
+    ]
+    assert main([*line, "--out", str(tmp_path / "run")]) == 2
+    assert "keeps at most 3; leave it out" in capsys.readouterr().err
+    assert not (tmp_path / "run" / CONFIG).exists()
+
+
+def test_older_cards_have_no_table(model, tmp_path):
+    save(tmp_path / "m", model.network.state_dict(), config(), FACTS, {})
+    card = json.loads((tmp_path / "m" / CONFIG).read_text())
+    del card["censuses"]
+    (tmp_path / "m" / CONFIG).write_text(json.dumps(card))
+    assert not load(tmp_path / "m", "cpu").censuses
+
+
+def test_points_are_told_nothing(root, tmp_path, capsys):
+    line = [
+        "train",
+        str(root / "configs/small.yaml"),
+        f"data.path={root / 'data/small.safetensors'}",
+        "network.census=true",
+    ]
+    assert main([*line, "data.fields=[pos]", "--out", str(tmp_path / "run")]) == 2
+    assert "points without labels" in capsys.readouterr().err
+    with pytest.raises(UserError, match="points without labels"):
+        make_model(parse_config({"data": {"fields": ["pos"]}, "network": NETWORK}), FACTS)
