@@ -20,6 +20,7 @@ from molflow.data.censuses import Censuses
 from molflow.data.formulas import Formulas
 from molflow.data.sizes import Sizes
 from molflow.data.store import Store
+from molflow.data.wanted import Wanted
 from molflow.generate import Model
 from molflow.networks import NETWORKS
 from molflow.objectives import OBJECTIVES
@@ -60,9 +61,11 @@ class Facts:
         if "facts" in store.meta:  # samples, whose noise is told by the facts that it was drawn with
             _check_noise(store, config)
             facts = cls.from_dict(json.loads(store.meta["facts"]))
-            sizes = facts.sizes.asked(json.loads(store.meta.get("atoms", "null")))
-            censuses = facts.censuses or census_table(config, facts.vocabulary, store)
-            return replace(facts, sizes=sizes, checksum=store.checksum, censuses=censuses)
+            wanted = Wanted(
+                facts.sizes, facts.formulas, facts.censuses or census_table(config, facts.vocabulary, store)
+            )
+            wanted = wanted.asked(json.loads(store.meta.get("atoms", "null")), facts.vocabulary.kinds)
+            return replace(facts, **vars(wanted), checksum=store.checksum)
         vocabulary = Vocabulary()
         if "atom" in fields:
             bonds = store.bond_orders if "bond" in fields else ()

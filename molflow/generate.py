@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from molflow.data.censuses import Censuses
 from molflow.data.formulas import Formulas
 from molflow.data.loader import BatchPlan
 from molflow.data.sizes import Sizes
+from molflow.data.wanted import Request, Wanted, formula_in
 from molflow.device import fast_matmul, is_out_of_memory
 from molflow.flow import Flow
 from molflow.networks.network import Network
@@ -132,12 +134,13 @@ class Model:
         haste: float | None = None,
         composition: float | None = None,
         valences: float | None = None,
-        atoms: str | int | Sequence[int] | None = None,
+        atoms: Request = None,
         progress: bool = False,
     ) -> Batch:
         """``n`` molecules; molecule i depends on the seed and on i alone.
 
-        ``atoms`` asks for sizes (12, "9-29", "9,12"); the rest defaults to what suits the model: docs/sampling.md.
+        ``atoms`` asks for sizes (12, "9-29", "9,12") or a formula ("C7H10O2"); the rest defaults to what suits the
+        model: docs/sampling.md.
 
         >>> import molflow
         >>> molflow.load("small").sample(3, steps=2, seed=0, atoms=9)
@@ -156,9 +159,7 @@ class Model:
         )
         return self.sample_ids(np.arange(n), seed, how, atoms, progress)
 
-    def trajectory(
-        self, number: int = 0, *, seed: int = 0, atoms: str | int | Sequence[int] | None = None, **how: Any
-    ) -> Batch:
+    def trajectory(self, number: int = 0, *, seed: int = 0, atoms: Request = None, **how: Any) -> Batch:
         """The states of one molecule from noise to its end, one at each time; ``how`` is as for ``sample``.
 
         It ends at ``sample``'s molecule of that number. ``.view(path=True)`` plays it in a notebook.
@@ -177,21 +178,23 @@ class Model:
         ids: np.ndarray,
         seed: int,
         how: Sampling,
-        atoms: str | int | Sequence[int] | None = None,
+        atoms: Request = None,
         progress: bool = False,
         watch: Callable[[float, Batch], None] | None = None,
     ) -> Batch:
         """The molecules with these numbers, in this order, computed in batches of like size."""
         from tqdm import tqdm
 
-        sizes = self.sizes.asked(atoms).at(seed, ids)
+        wanted = self.asked(atoms, how)
+        sizes = wanted.sizes.at(seed, ids)
         self.times(how)
+        integrated = partial(self._integrate, wanted=wanted, seed=seed, how=how, watch=watch)
         order = np.empty(len(ids), np.int64)
         made: list[Batch] = []
         done = 0
         with tqdm(total=len(ids), unit="molecule", disable=not progress, leave=False) as bar:
             for places in self.batches(sizes):
-                for part, batch in self._fit_in_memory(places, ids, sizes, seed, how, watch):
+                for part, batch in self._fit_in_memory(places, ids, sizes, integrated):
                     order[part] = np.arange(done, done + len(part))
                     made.append(batch.to("cpu"))
                     done += len(part)
@@ -240,6 +243,14 @@ class Model:
         if how.valences:
             Valences.of(self.vocabulary, self.path, how.valences)
 
+    def asked(self, atoms: Request, how: Sampling) -> Wanted:
+        """What the molecules are to have; a UserError where the model cannot be held to it."""
+        wanted = Wanted(self.sizes, self.formulas, self.censuses).asked(atoms, self.vocabulary.kinds)
+        told = self.network.census and wanted.censuses
+        if formula_in(atoms) and not (how.composition or told):
+            raise UserError(f"composition 0 leaves the formula {atoms} to chance: give it a strength, such as 4")
+        return wanted
+
     def flow(
         self,
         temperature: float = 1.0,
@@ -250,15 +261,15 @@ class Model:
         """The network as a vector field, for one run of a solver."""
         return Flow(self.network.eval(), self.path, self.prior, temperature, haste, steer, self.hinted, together)
 
-    def empty(self, seed: int, ids: np.ndarray, sizes: np.ndarray) -> Batch:
+    def empty(self, wanted: Wanted, seed: int, ids: np.ndarray, sizes: np.ndarray) -> Batch:
         """Molecules before their noise: of these sizes, and told what they are to have where the network reads it."""
         like = Batch.of_sizes(torch.as_tensor(sizes), self.dim, self.device)
-        if not (self.network.census and self.censuses):
+        if not (self.network.census and wanted.censuses):
             return like
-        census = torch.as_tensor(self.censuses.at(seed, ids, sizes), device=self.device)
+        census = torch.as_tensor(wanted.censuses.at(seed, ids, sizes), device=self.device)
         return like.replace(props={CENSUS: census})
 
-    def steering(self, how: Sampling, seed: int, ids: np.ndarray, like: Batch) -> Composition | None:
+    def steering(self, wanted: Wanted, how: Sampling, seed: int, ids: np.ndarray, like: Batch) -> Composition | None:
         """What turns these molecules' atoms towards their formulas, where that is asked."""
         if not how.composition:
             return None
@@ -267,7 +278,7 @@ class Model:
         if CENSUS in like.props:
             counts = like.props[CENSUS][:, : len(groups)].to(groups) @ groups
         else:
-            found = self.formulas.at(seed, ids, like.sizes.cpu().numpy(), elements)
+            found = wanted.formulas.at(seed, ids, like.sizes.cpu().numpy(), elements)
             counts = torch.as_tensor(found, device=self.device)
         return Composition(counts, groups, how.composition)
 
@@ -288,12 +299,12 @@ class Model:
         return max(20_000, int(total * 0.5 / 4096))
 
     def _fit_in_memory(
-        self, places: np.ndarray, ids: np.ndarray, sizes: np.ndarray, seed: int, how: Sampling, watch
+        self, places: np.ndarray, ids: np.ndarray, sizes: np.ndarray, integrated: Callable[..., Batch]
     ) -> Iterator[tuple[np.ndarray, Batch]]:
         pairs = len(places) * int(sizes[places].max()) ** 2
         if len(places) == 1 or pairs < self.too_many_pairs:
             try:
-                batch = self._integrate(ids[places], sizes[places], seed, how, watch)
+                batch = integrated(ids[places], sizes[places])
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
@@ -307,13 +318,15 @@ class Model:
                 yield places, batch
                 return
         for half in np.array_split(places, 2):
-            yield from self._fit_in_memory(half, ids, sizes, seed, how, watch)
+            yield from self._fit_in_memory(half, ids, sizes, integrated)
 
     @torch.no_grad()
-    def _integrate(self, ids: np.ndarray, sizes: np.ndarray, seed: int, how: Sampling, watch) -> Batch:
-        like = self.empty(seed, ids, sizes)
+    def _integrate(
+        self, ids: np.ndarray, sizes: np.ndarray, *, wanted: Wanted, seed: int, how: Sampling, watch
+    ) -> Batch:
+        like = self.empty(wanted, seed, ids, sizes)
         rng = Rng(seed, torch.as_tensor(ids, device=self.device))
-        steer = self.steering(how, seed, ids, like)
+        steer = self.steering(wanted, how, seed, ids, like)
         flow = self.flow(how.temperature, how.haste, steer, self.drawing(how))
         seen = None if watch is None else lambda t, x: watch(t, self.read(x))
         with fast_matmul():

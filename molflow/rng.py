@@ -84,6 +84,13 @@ class Rng:
 
         return cls(seed, torch.arange(n, device=device))
 
+    def apart(self, stream: int) -> Rng:
+        """Another stream for the same molecules; this one goes on as if nothing had been drawn."""
+        other = Rng.__new__(Rng)
+        other.seed, other.draw = seed_of(self.seed, stream), 0
+        other.keys = _hash(self.keys ^ _signed(_hash_int(stream)))
+        return other
+
     def _bits(self, *shape: int) -> Tensor:
         """64 random bits for each entry of [B, *shape]; an entry's bits do not depend on the extent of the axes."""
         import torch

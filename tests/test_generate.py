@@ -114,11 +114,11 @@ def test_out_of_memory_halves_the_batch_and_goes_on(model, monkeypatch):
     tried = []
     integrate = Model._integrate
 
-    def scarce(self, ids, sizes, *rest):
+    def scarce(self, ids, sizes, **rest):
         tried.append(len(ids) * int(sizes.max()) ** 2)
         if tried[-1] > 200:
             raise torch.OutOfMemoryError("no memory")
-        return integrate(self, ids, sizes, *rest)
+        return integrate(self, ids, sizes, **rest)
 
     monkeypatch.setattr(Model, "_integrate", scarce)
     monkeypatch.setattr(model, "too_many_pairs", float("inf"))
@@ -135,7 +135,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(model, monkeypatch):
 def test_the_word_of_a_cpu_for_it_is_understood_and_other_errors_are_not_hidden(model, monkeypatch):
     words = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"
 
-    def scarce(self, ids, sizes, *rest):
+    def scarce(self, ids, sizes, **rest):
         raise RuntimeError(words)
 
     monkeypatch.setattr(Model, "_integrate", scarce)

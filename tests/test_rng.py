@@ -86,3 +86,17 @@ def test_host_generators_repeat():
     assert numpy_generator(1, 2).random() == numpy_generator(1, 2).random()
     assert numpy_generator(1, 2).random() != numpy_generator(2, 1).random()
     assert numpy_generator(-1).random() >= 0
+
+
+def test_a_stream_apart_is_another_and_leaves_its_own_as_it_was():
+    one, two = Rng(3, torch.arange(1000)), Rng(3, torch.arange(1000))
+    first, other = one.apart(5).uniform(4), one.apart(6).uniform(4)
+    assert torch.equal(one.uniform(4), two.uniform(4))
+    assert torch.equal(first[7], Rng(3, torch.tensor([7])).apart(5).uniform(4)[0])
+    for a, b in (
+        (first, other),
+        (first, Rng(3, torch.arange(1000)).uniform(4)),
+        (first, Rng(4, torch.arange(1000)).apart(5).uniform(4)),
+    ):
+        assert abs(float(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1])) < 0.06
+    assert one.apart(5).scalar() != one.apart(6).scalar() != Rng(3, torch.arange(2)).scalar()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,8 +77,10 @@ def test_what_is_told_changes_what_is_made(model):
 def test_elements_are_turned_towards_the_formula_that_was_told(model):
     """And not towards another one, drawn from the table of formulas."""
     ids, sizes = np.arange(9), np.array([4, 5, 4, 4, 4, 5, 4, 4, 4])
-    like = model.empty(2, ids, sizes)
-    steer = model.steering(Sampling(composition=4.0), 2, ids, like)
+    how = Sampling(composition=4.0)
+    wanted = model.asked(None, how)
+    like = model.empty(wanted, 2, ids, sizes)
+    steer = model.steering(wanted, how, 2, ids, like)
     assert torch.equal(steer.counts, like.props[CENSUS][:, :3].float())
 
 
@@ -98,8 +101,16 @@ def test_most_training_molecules_tell_what_they_have():
     silent = (census < 0).all(1)
     assert 0.08 < float(silent.float().mean()) < 0.12
     assert torch.equal(census[~silent], take(told, VOCABULARY.classes)[~silent])
-    untold = make_objective(config(census=False), make_model(config(census=False), FACTS))
-    assert CENSUS not in untold.pair(x, Rng(0, torch.arange(n)))[1].props
+
+
+def test_the_noise_of_a_network_that_is_told_is_that_of_one_that_is_not():
+    told, untold = (make_objective(c, make_model(c, FACTS)) for c in (config(), config(census=False)))
+    x = Batch.of_sizes([4, 5]).replace(atom=torch.zeros(2, 5).long(), bond=torch.zeros(2, 5, 5).long()).tidy()
+    streams = [Rng(0, torch.arange(2)) for _ in range(2)]
+    (a, first), (b, second) = (objective.pair(x, rng) for objective, rng in zip((told, untold), streams))
+    assert CENSUS in a.props and CENSUS in first.props and not b.props and not second.props
+    assert all(torch.equal(getattr(a, name), getattr(b, name)) for name in ("pos", "atom", "bond"))
+    assert streams[0].draw == streams[1].draw
 
 
 def test_the_table_is_saved_with_the_model(model, tmp_path):
@@ -178,3 +189,47 @@ def test_points_are_told_nothing(root, tmp_path, capsys):
     assert "points without labels" in capsys.readouterr().err
     with pytest.raises(UserError, match="points without labels"):
         make_model(parse_config({"data": {"fields": ["pos"]}, "network": NETWORK}), FACTS)
+
+
+def test_a_formula_that_is_asked_for_is_told(model):
+    told = watched(model)
+    batch = model.sample(6, seed=0, steps=2, atoms="C2H3")
+    assert batch.sizes.tolist() == [5] * 6
+    assert all(census[:, :3].tolist() == [[3, 2, 0]] * 6 for census in told)
+    told.clear()
+    model.sample(3, seed=0, steps=2, atoms="CH3", composition=4.0)
+    assert all(census is None for census in told), "of molecules that training did not see nothing is known"
+
+
+def test_elements_are_turned_towards_the_formula_that_is_asked_for(model):
+    how = Sampling(composition=4.0)
+    wanted = model.asked("CH2N", how)
+    ids, sizes = np.arange(3), np.full(3, 4)
+    for network_reads in (True, False):
+        model.network.census = network_reads
+        steer = model.steering(wanted, how, 0, ids, model.empty(wanted, 0, ids, sizes))
+        assert steer.counts.tolist() == [[2, 1, 1]] * 3
+
+
+@pytest.mark.parametrize(
+    ("atoms", "message"),
+    [
+        ("C2H5O", "C2H5O has O, and this model knows H, C, N"),
+        ("C2H", "composition 0 leaves the formula C2H to chance"),
+        ("C2Hx", "'C2Hx' is no formula"),
+    ],
+)
+def test_a_formula_that_cannot_be_made_is_a_mistake(model, atoms, message):
+    with pytest.raises(UserError, match=message):
+        model.sample(2, steps=2, atoms=atoms)
+
+
+def test_the_command_makes_molecules_of_a_formula(tmp_path, capsys):
+    out = str(tmp_path / "isomers.xyz")
+    assert (
+        main(["sample", "small", "--n", "3", "--steps", "2", "--atoms", "C4H8O", "--composition", "4", "--out", out])
+        == 0
+    )
+    assert Path(out).read_text().splitlines()[:: 13 + 2] == ["13"] * 3
+    assert main(["sample", "small", "--n", "3", "--atoms", "C4H8O", "--composition", "0", "--out", out + ".sdf"]) == 2
+    assert "leaves the formula C4H8O to chance" in capsys.readouterr().err

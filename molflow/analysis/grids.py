@@ -26,12 +26,13 @@ def learn_grids(model: Model, steps: Sequence[int], n: int = 96, seed: int = 0) 
     how = model.defaults
     fine = grid("quadratic", FINE)
     ids, gram = np.arange(n), 0.0
-    sizes = model.sizes.at(seed, ids)
+    wanted = model.asked(None, how)
+    sizes = wanted.sizes.at(seed, ids)
     with fast_matmul():
         for places in model.batches(sizes):
-            like = model.empty(seed, ids[places], sizes[places])
+            like = model.empty(wanted, seed, ids[places], sizes[places])
             rng = Rng(seed, torch.as_tensor(ids[places], device=model.device))
-            steer = model.steering(how, seed, ids[places], like)
+            steer = model.steering(wanted, how, seed, ids[places], like)
             flow = model.flow(how.temperature, how.haste, steer, model.drawing(how))
             gram = gram + changes(flow, model.prior(like, rng), fine, rng)
     clock = {t: model.path.clock(t)["pos"] for t in fine}

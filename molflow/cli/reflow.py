@@ -37,7 +37,7 @@ def reflow(
         steps: steps from noise to sample (default: the model's)
         evaluations: instead of --steps, how often the network is asked
         seed: of the noise; another one than the samples that will be scored have
-        atoms: sizes wanted, such as 12, 9-29 or 9,12,15-17 (default: as in the training set)
+        atoms: sizes wanted, such as 12, 9-29 or 9,12,15-17, or a formula (default: as in the training set)
         grid: where the steps lie (default: the model's)
         solver: the method of a step (default: the model's)
         temperature: far below 1 lets the noise alone decide atoms and bonds, which a student can then learn
@@ -66,7 +66,7 @@ def reflow(
     chosen = pick_device(device)
     teacher = loaded(model, str(chosen))
     how = asked(teacher, steps, evaluations, grid, solver, temperature, haste, composition, valences)
-    teacher.sizes.asked(atoms)
+    teacher.asked(atoms, how)
     if valid_only and "atom" not in teacher.path.paths:
         raise UserError(f"--valid-only: {model} makes points, which are neither valid nor invalid")
     job = PairsJob(model, pairs, seed, how, atoms, str(chosen), valid_only=valid_only)

@@ -50,7 +50,8 @@ def sample(
         steps: steps from noise to molecule; more are better and slower (default: the model's)
         evaluations: instead of --steps, how often the network is asked: what sampling costs
         seed: another seed, other molecules
-        atoms: sizes wanted, such as 12, 9-29 or 9,12,15-17 (default: as in the training set)
+        atoms: sizes wanted, such as 12, 9-29 or 9,12,15-17, or a formula such as C7H10O2 (default: as in the training
+            set)
         grid: where the steps lie: <grids> (default: the model's)
         solver: the method of a step: <solvers>; with keywords as '{name: churn, amount: 0.1}' (default: the model's)
         temperature: below 1 takes likelier atoms and bonds, at some cost in variety (default: the model's)
@@ -70,6 +71,7 @@ def sample(
         molflow sample runs/a --n 1000 --steps 20 --seed 0 --out molecules.sdf.gz
         molflow sample qm9 --n 1000 --evaluations 20 --haste 2
         molflow sample runs/a --n 10 --atoms 9-12 --trajectory paths.xyz
+        molflow sample qm9-relay --n 100 --atoms C7H10O2 --out isomers.sdf
     """
     with prepared(helpers(n, device, workers), "molflow.jobs"):  # before torch is imported here
         import time
@@ -95,7 +97,7 @@ def sample(
         loaded = jobs.loaded(model, str(chosen))
         how = asked(loaded, steps, evaluations, grid, solver, temperature, haste, composition, valences)
         job = jobs.SampleJob(model, n, seed, how, atoms, str(chosen), suffix)
-        loaded.sizes.asked(atoms)
+        loaded.asked(atoms, how)
         for name in (out, trajectory):
             if name and "atom" not in loaded.path.paths and format_of(name) != ".npz":
                 raise UserError(f"{model} makes points, not molecules: write them to .npz, not to {name}")

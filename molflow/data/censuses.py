@@ -55,6 +55,16 @@ class Censuses:
         named = zip((" ".join(map(str, kind)) for kind in kinds.tolist()), weights.tolist())
         return cls(dict(sorted(named, key=lambda item: (-item[1], item[0]))), classes["atom"])
 
+    def having(self, counts: Mapping[int, int], numbers: Sequence[int]) -> Censuses:
+        """Those of molecules with so many atoms of each element, whose kinds of atoms have these atomic numbers."""
+        if not self:
+            return self
+        fits = np.ones(len(self._rows), bool)
+        for element in set(numbers):
+            kinds = [kind for kind, number in enumerate(numbers) if number == element]
+            fits &= self._rows[:, kinds].sum(1) == counts.get(element, 0)
+        return Censuses({text: w for (text, w), fit in zip(self.weights.items(), fits) if fit}, self.atoms)
+
     def at(self, seed: int, ids: Sequence[int] | np.ndarray, sizes: Sequence[int] | np.ndarray) -> np.ndarray:
         """For the molecules with these numbers a census each, [n, M]: the same in whatever shards.
 

@@ -18,6 +18,7 @@ from molflow.rng import Rng
 from molflow.times.times import Times
 
 TOLD = 0.9  # of the molecules, whose census a network is told
+_STREAM = 0x701D  # which they are: apart from the noise, which is the same for networks that are told nothing
 
 
 class Objective:
@@ -62,7 +63,8 @@ class Objective:
         """Molecules with their census, where the network reads it; a few keep it, so that it learns to go without."""
         if self.census is None:
             return x1
-        census = take(x1, self.census).masked_fill(rng.uniform().unsqueeze(1) >= TOLD, UNKNOWN)
+        silent = rng.apart(_STREAM).uniform() >= TOLD
+        census = take(x1, self.census).masked_fill(silent.unsqueeze(1), UNKNOWN)
         return x1.replace(props={**x1.props, CENSUS: census})
 
     def fresh(self, x1: Batch, rng: Rng) -> Batch | None:
