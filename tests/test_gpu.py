@@ -54,7 +54,14 @@ def gradient(training, step=3):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"workers": 0}, {"precision": "fp32"}, {"network": {"recompute": True}}, {"optimizer": "muon"}],
+    [
+        {},
+        {"workers": 0},
+        {"precision": "fp32"},
+        {"network": {"recompute": True}},
+        {"network": {"census": True}},
+        {"optimizer": "muon"},
+    ],
     ids=str,
 )
 def test_it_trains_there_and_goes_on_from_its_checkpoint(config, tmp_path, changes):
@@ -80,9 +87,10 @@ def test_the_gradient_is_the_cpu_s(config, precision, near):
     assert torch.cosine_similarity(there, here, dim=0) > near
 
 
+@pytest.mark.parametrize("network", [{}, {"census": True}], ids=str)
 @pytest.mark.parametrize("compiled", ["none", "layers", "graphs"])
-def test_a_step_waits_for_nothing(config, compiled):
-    training = training_of(config(compile=compiled))
+def test_a_step_waits_for_nothing(config, compiled, network):
+    training = training_of(config(network, compile=compiled))
     optimizer = training.configure_optimizers()
     items = [ready(training, step) for step in (0, 1, 2) * 3]
     for k, item in enumerate(items):
@@ -97,10 +105,12 @@ def test_a_step_waits_for_nothing(config, compiled):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("network", [{}, {"census": True}], ids=str)
 @pytest.mark.parametrize("compiled", ["layers", "graphs"])
-def test_compiled_networks_give_the_same_gradient(config, compiled):
-    plain = gradient(training_of(config(precision="fp32")))
-    assert torch.cosine_similarity(gradient(training_of(config(precision="fp32", compile=compiled))), plain, 0) > 0.9999
+def test_compiled_networks_give_the_same_gradient(config, compiled, network):
+    plain = gradient(training_of(config(network, precision="fp32")))
+    found = gradient(training_of(config(network, precision="fp32", compile=compiled)))
+    assert torch.cosine_similarity(found, plain, 0) > 0.9999
 
 
 @pytest.mark.slow

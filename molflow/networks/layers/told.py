@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu
+from torch.nn.functional import embedding, silu
 
 from molflow.batch import Batch
 from molflow.chem.census import CENSUS, UNKNOWN, counted, tally, width
@@ -38,7 +38,8 @@ class Told(nn.Module):
         if census is None:
             census = torch.full((len(x), width(self.classes)), UNKNOWN, device=x.device)
         known = (census >= 0).all(-1, keepdim=True)
-        looked_up = self.numbers[torch.arange(census.shape[1], device=x.device), census.long().clamp(0, MOST)]
+        places = torch.arange(census.shape[1], device=x.device) * (MOST + 1) + census.long().clamp(0, MOST)
+        looked_up = embedding(places, self.numbers.flatten(0, 1))  # [B, M, HIDDEN]
         lacking = x.pos.new_zeros(len(x), counted(self.classes))
         if hint:
             lacking = census[:, : lacking.shape[1]] - tally({name: hint[name] for name in self.classes}, x)
