@@ -35,9 +35,9 @@ from molflow.checkpoint import read_card
 from molflow.config import Config, read_config
 from molflow.data.store import Store
 from molflow.device import fast_matmul
-from molflow.generate import Sampling
 from molflow.rng import Rng
 from molflow.run import Run
+from molflow.sampling import Sampling
 from molflow.solvers import SOLVERS
 from molflow.training import Training, fit
 

@@ -32,10 +32,10 @@ from molflow.atomic import replacing
 from molflow.build import UserError
 from molflow.checkpoint import locate
 from molflow.data.store import Store
-from molflow.generate import Sampling
 from molflow.metrics.measurement import plain
 from molflow.metrics.rate import Rate
 from molflow.run import Run
+from molflow.sampling import Sampling
 
 ROOT = Path(__file__).resolve().parent.parent
 EVALUATIONS = (1, 2, 3, 5, 8, 10, 20, 50, 100)

@@ -24,7 +24,8 @@ from molflow.build import UserError, unknown
 from molflow.config import Config, parse_config
 from molflow.device import pick_device
 from molflow.experiment import Facts, make_model, predicted, ways_of
-from molflow.generate import Model, Sampling
+from molflow.generate import Model
+from molflow.sampling import Sampling
 
 FORMAT, VERSION = "molflow-model", 1
 WEIGHTS, CONFIG = "model.safetensors", "config.json"

@@ -11,8 +11,8 @@ import yaml
 
 from molflow.batch import FIELDS
 from molflow.build import UserError, at, from_mapping, no_file, unknown
-from molflow.generate import Sampling
 from molflow.objectives.distances import DISTANCES
+from molflow.sampling import Sampling
 from molflow.yamlfile import read_yaml, told_by_line
 
 EPOCHS = 10.0  # of a run that is told no length

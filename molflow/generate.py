@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,7 +11,7 @@ import torch
 from torch import Tensor
 
 from molflow.batch import Batch
-from molflow.build import UserError, build, unknown
+from molflow.build import UserError
 from molflow.chem.census import CENSUS
 from molflow.chem.vocabulary import Vocabulary
 from molflow.composition import Composition, grouped
@@ -28,59 +26,12 @@ from molflow.networks.network import Network
 from molflow.paths.joint import Joint
 from molflow.priors.prior import Product
 from molflow.rng import Rng
-from molflow.solvers import SOLVERS
+from molflow.sampling import Sampling
 from molflow.solvers.integrate import integrate
 from molflow.solvers.schedule import GRIDS, LEARNED, grid
-from molflow.solvers.solver import Solver
 from molflow.valences import Valences
 
 FEW_FOR_A_GPU = 300_000  # pairs in a batch, under which it waits for the host: then sizes may go together
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How molecules are drawn: the number of steps, where they lie, and the method of each."""
-
-    steps: int = 50
-    grid: str = "quadratic"
-    solver: str | dict[str, Any] = "euler"  # a name, or {name: ..., keyword: ...}
-    temperature: float = 1.0  # of the labels' predicted laws
-    haste: float = 1.0  # how often labels jump, for each time that their path has them jump
-    composition: float = 0.0  # how strongly atoms are turned towards formulas of the training set; 0: not at all
-    valences: float = 0.0  # how strongly labels are drawn such that the bonds of each atom fill its valence; 0: apart
-
-    def __post_init__(self):
-        if self.steps < 1:
-            raise UserError(f"steps must be at least 1, not {self.steps}")
-        if self.grid not in GRIDS and self.grid != LEARNED:
-            raise unknown("time grid", self.grid, [*GRIDS, LEARNED])
-        for name in ("temperature", "haste"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise UserError(f"{name} must be above 0, not {getattr(self, name)}")
-        for name in ("composition", "valences"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise UserError(f"{name} must be 0 or more, not {getattr(self, name)}")
-        self.method()
-
-    def method(self) -> Solver:
-        return build("solver", SOLVERS, self.solver)
-
-    def updated(self, **changes: Any) -> Sampling:
-        """With the changes that are not None."""
-        return dataclasses.replace(self, **{key: value for key, value in changes.items() if value is not None})
-
-    def spending(self, evaluations: int) -> Sampling:
-        """With as many steps as so many evaluations of the network pay for.
-
-        >>> Sampling(solver="midpoint").spending(21).steps
-        10
-        """
-        each = self.method().evaluations
-        if each is None:
-            raise UserError(f"solver {self.solver} takes as many evaluations as its tolerance needs; set rtol and atol")
-        if evaluations < each:
-            raise UserError(f"a step of {self.solver} takes {each} evaluations, and {evaluations} were given")
-        return self.updated(steps=evaluations // each)
 
 
 class Model:

@@ -23,7 +23,8 @@ from molflow.checkpoint import CONFIG, WEIGHTS, load, locate, write_atomically
 from molflow.chem.io import WRITABLE, format_of, open_writer
 from molflow.device import pick_device
 from molflow.evaluate import versions
-from molflow.generate import Model, Sampling
+from molflow.generate import Model
+from molflow.sampling import Sampling
 from molflow.workers import Failure, check_workers, cpus, map_killable
 
 

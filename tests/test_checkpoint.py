@@ -26,7 +26,7 @@ from molflow.chem.vocabulary import Vocabulary
 from molflow.config import parse_config
 from molflow.data.sizes import Sizes
 from molflow.experiment import Facts, make_model
-from molflow.generate import Sampling
+from molflow.sampling import Sampling
 
 CONFIG = parse_config(
     {"network": {"name": "dense", "width": 16, "pair_width": 8, "vectors": 2, "heads": 2, "layers": 1}}

@@ -11,7 +11,7 @@ from molflow.config import Config, dump_config, parse_config, read_config, set_k
 from molflow.data.sizes import Sizes
 from molflow.data.store import Store
 from molflow.experiment import Facts, make_model, make_objective
-from molflow.generate import Sampling
+from molflow.sampling import Sampling
 
 FACTS = Facts(Vocabulary(("H", "C", "N+"), (), (0, 1, 2)), Sizes({3: 1, 5: 3}), 1.5, 3, "sha256:abc")
 TINY = {"name": "dense", "width": 16, "pair_width": 8, "vectors": 2, "heads": 2, "layers": 1}

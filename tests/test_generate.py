@@ -12,7 +12,8 @@ from molflow.chem.vocabulary import Vocabulary
 from molflow.config import parse_config
 from molflow.data.sizes import Sizes
 from molflow.experiment import Facts, make_model
-from molflow.generate import Model, Sampling
+from molflow.generate import Model
+from molflow.sampling import Sampling
 
 FACTS = Facts(Vocabulary(("H", "C", "N+"), (), (0, 1, 2)), Sizes({3: 1, 5: 3, 6: 2}), 1.5, 3)
 

@@ -20,6 +20,7 @@ LEVELS = (
         "objectives",
         "flow",
         "generate",
+        "sampling",
         "composition",
         "valences",
         "evaluate",

@@ -21,7 +21,8 @@ from molflow.cli import main
 from molflow.config import parse_config
 from molflow.data.sizes import Sizes
 from molflow.experiment import Facts, make_model
-from molflow.generate import Model, Sampling
+from molflow.generate import Model
+from molflow.sampling import Sampling
 
 N = 210  # two shards of a hundred and one of ten
 FACTS = Facts(Vocabulary(("H", "C", "N+"), (), (0, 1, 2)), Sizes({3: 1, 5: 3, 6: 2}), 1.5, 3)

@@ -8,7 +8,7 @@ import pytest
 
 from molflow.cli import main
 from molflow.cli.sample import component, tell
-from molflow.generate import Sampling
+from molflow.sampling import Sampling
 from molflow.solvers import SOLVERS
 from molflow.solvers.schedule import GRIDS
 

@@ -22,9 +22,9 @@ from molflow.data.censuses import Censuses
 from molflow.data.formulas import Formulas
 from molflow.data.sizes import Sizes
 from molflow.experiment import Facts, make_model, make_objective
-from molflow.generate import Sampling
 from molflow.relay import join
 from molflow.rng import Rng
+from molflow.sampling import Sampling
 
 VOCABULARY = Vocabulary(("H", "C", "N"), (), (0, 1, 2))
 TABLE = Censuses({"2 1 1 3 0 0 1 0": 3, "1 2 1 3 0 0 1 0": 1, "3 2 0 4 0 0 0 0": 2}, atoms=3)

@@ -14,7 +14,7 @@ from molflow.cli import main
 from molflow.config import parse_config
 from molflow.data.sizes import Sizes
 from molflow.experiment import Facts, make_model
-from molflow.generate import Sampling
+from molflow.sampling import Sampling
 
 FACTS = Facts(Vocabulary(), Sizes({4: 1, 6: 1}), 1.5, 3)
 

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from molflow.device import fast_matmul
-from molflow.generate import Model, Sampling
+from molflow.generate import Model
 from molflow.rng import Rng
+from molflow.sampling import Sampling
 from molflow.solvers.learn import changes, learned
 from molflow.solvers.schedule import grid
 

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from molflow.batch import Batch
 from molflow.build import UserError
-from molflow.generate import Model, Sampling
+from molflow.generate import Model
 from molflow.geometry import centre, sum_squares
 from molflow.objectives.objective import Objective
 from molflow.rng import Rng
+from molflow.sampling import Sampling
 
 
 @dataclass(frozen=True)

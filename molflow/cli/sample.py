@@ -11,7 +11,8 @@ from molflow.solvers.schedule import GRIDS, LEARNED
 from molflow.workers import cpus, prepared
 
 if TYPE_CHECKING:
-    from molflow.generate import Model, Sampling
+    from molflow.generate import Model
+    from molflow.sampling import Sampling
 
 FEW = 100  # molecules that are not worth a process
 

@@ -14,11 +14,12 @@ from molflow.build import UserError
 from molflow.composition import Composition, grouped
 from molflow.couplings.coupling import Coupling
 from molflow.flow import Flow
-from molflow.generate import Model, Sampling
+from molflow.generate import Model
 from molflow.objectives.objective import Objective
 from molflow.paths.joint import Joint
 from molflow.priors.prior import Product
 from molflow.rng import Rng
+from molflow.sampling import Sampling
 from molflow.solvers.integrate import integrate
 from molflow.solvers.schedule import GRIDS, LEARNED, grid, rest
 from molflow.times.times import Times

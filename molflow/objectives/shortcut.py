@@ -11,11 +11,11 @@ from molflow.batch import Batch
 from molflow.build import UserError
 from molflow.couplings.coupling import Coupling
 from molflow.flow import Flow
-from molflow.generate import Sampling
 from molflow.objectives.objective import Objective
 from molflow.paths.joint import Joint
 from molflow.priors.prior import Product
 from molflow.rng import Rng
+from molflow.sampling import Sampling
 from molflow.solvers.schedule import GRIDS, grid
 from molflow.times.times import Times
 

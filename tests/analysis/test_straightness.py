@@ -17,13 +17,14 @@ from molflow.config import parse_config
 from molflow.data.sizes import Sizes
 from molflow.data.toys import make_toy
 from molflow.experiment import Facts, make_model, make_objective
-from molflow.generate import Model, Sampling
+from molflow.generate import Model
 from molflow.networks.network import Network
 from molflow.paths.joint import Joint
 from molflow.paths.linear import Linear
 from molflow.priors.gaussian import Gaussian
 from molflow.priors.prior import Product
 from molflow.rng import Rng
+from molflow.sampling import Sampling
 
 
 class Shift(Network):

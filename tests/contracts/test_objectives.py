@@ -14,9 +14,9 @@ from molflow.config import parse_config
 from molflow.couplings.independent import Independent
 from molflow.data.sizes import Sizes
 from molflow.experiment import Facts, make_model
-from molflow.generate import Sampling
 from molflow.objectives import OBJECTIVES
 from molflow.rng import Rng
+from molflow.sampling import Sampling
 from molflow.times.uniform import Uniform
 from molflow.training.stream import Item, with_noise
 

@@ -23,7 +23,7 @@ from molflow.data.sizes import Sizes
 from molflow.data.store import Store
 from molflow.data.toys import make_toy
 from molflow.experiment import Facts, make_model, make_objective
-from molflow.generate import Model, Sampling
+from molflow.generate import Model
 from molflow.geometry import centre
 from molflow.objectives.distill import Distill
 from molflow.paths.joint import Joint
@@ -33,6 +33,7 @@ from molflow.priors.categorical import Uniform
 from molflow.priors.gaussian import Gaussian
 from molflow.priors.prior import Product
 from molflow.rng import Rng
+from molflow.sampling import Sampling
 from molflow.times.beta import Beta
 from molflow.times.importance import Importance
 from molflow.training import fit

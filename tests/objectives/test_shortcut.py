@@ -9,7 +9,6 @@ from torch.nn.functional import one_hot
 from molflow.batch import Batch
 from molflow.build import UserError, build, resolve
 from molflow.couplings.independent import Independent
-from molflow.generate import Sampling
 from molflow.objectives.objective import Objective
 from molflow.objectives.shortcut import Shortcut, merge
 from molflow.paths import PATHS
@@ -22,6 +21,7 @@ from molflow.priors.categorical import Uniform
 from molflow.priors.gaussian import Gaussian
 from molflow.priors.prior import Product
 from molflow.rng import Rng
+from molflow.sampling import Sampling
 from molflow.solvers.schedule import grid
 from molflow.times.beta import Beta
 

@@ -14,9 +14,9 @@ from molflow.config import parse_config
 from molflow.data.sizes import Sizes
 from molflow.experiment import Facts, make_model
 from molflow.flow import Flow
-from molflow.generate import Sampling
 from molflow.paths.joint import Joint
 from molflow.paths.linear import Linear
+from molflow.sampling import Sampling
 from molflow.solvers.ddim import DDIM
 from molflow.solvers.integrate import integrate
 from molflow.solvers.leap import Leap
