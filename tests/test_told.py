@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -233,3 +234,15 @@ def test_the_command_makes_molecules_of_a_formula(tmp_path, capsys):
     assert Path(out).read_text().splitlines()[:: 13 + 2] == ["13"] * 3
     assert main(["sample", "small", "--n", "3", "--atoms", "C4H8O", "--composition", "0", "--out", out + ".sdf"]) == 2
     assert "leaves the formula C4H8O to chance" in capsys.readouterr().err
+
+
+def test_a_student_and_its_teacher_are_told_the_same(stirred):
+    teacher, spec = stirred(config(), FACTS, 1, by=0.2), config()
+    lesson = replace(spec, objective={"name": "distill", "steps": [4], "fine": 3})
+    student = stirred(lesson, FACTS, 2, by=0.2)
+    objective = make_objective(lesson, student, teacher)
+    told, heard = watched(student), watched(teacher)
+    x = Batch.of_sizes([4, 5]).replace(atom=torch.zeros(2, 5).long(), bond=torch.zeros(2, 5, 5).long()).tidy()
+    objective.each(student.network, x, Rng(0, torch.arange(2)))
+    assert told and heard
+    assert all(torch.equal(census, told[0]) for census in (*told, *heard))
