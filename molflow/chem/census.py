@@ -16,44 +16,43 @@ GRAPH = ("conjugated bonds", "rings of three", "rings of four")
 
 
 def width(classes: Mapping[str, int]) -> int:
-    """M, the numbers of a census, where labels have so many classes.
+    """M, the numbers of a census, where labels have so many classes: of atoms all, of bonds all but the first, none.
 
     >>> width({"atom": 5, "bond": 4})
     11
     """
-    return counted(classes) + (len(GRAPH) if "bond" in classes else 0)
-
-
-def counted(classes: Mapping[str, int]) -> int:
-    """How many of them count labels: of atoms all classes, of bonds all but the first, which is none."""
-    return sum(count - 1 if name in PAIR_FIELDS else count for name, count in classes.items())
+    labels = sum(count - 1 if name in PAIR_FIELDS else count for name, count in classes.items())
+    return labels + (len(GRAPH) if "bond" in classes else 0)
 
 
 def take(x: Batch, classes: Mapping[str, int]) -> Tensor:
-    """The census of encoded molecules, [B, M]: labels of each class, then what is told by the graph.
+    """The census of encoded molecules, [B, M]: labels class by class, then what is told by the graph."""
+    return expected({name: one_hot(getattr(x, name), count).to(x.pos.dtype) for name, count in classes.items()}, x)
+
+
+def expected(laws: Mapping[str, Tensor], x: Batch) -> Tensor:
+    """The census to expect of labels with these laws, [B, N, K] and [B, N, N, K], if they were drawn each by itself.
 
     Conjugated bonds are those of the first order between two atoms that each have one of a higher order.
     """
-    laws = {name: one_hot(getattr(x, name), count).to(x.pos.dtype) for name, count in classes.items()}
-    found = tally(laws, x)
-    if x.bond is None or "bond" not in classes:
-        return found
-    bonded = ((x.bond > 0) & x.pair_mask).to(x.pos.dtype)  # [B, N, N]
-    paths, degree = bonded @ bonded, bonded.sum(-1)
-    edges, corners = degree.sum(-1) / 2, (degree * (degree - 1) / 2).sum(-1)
-    three = (paths * bonded).sum((1, 2)) / 6
-    four = (paths.square().sum((1, 2)) - 2 * edges - 4 * corners) / 8  # closed walks of four steps, less those back
-    higher = ((x.bond > 1) & x.pair_mask).any(-1)
-    conjugated = ((x.bond == 1) & x.pair_mask & higher.unsqueeze(2) & higher.unsqueeze(1)).sum((1, 2)) / 2
-    return torch.cat([found, torch.stack([conjugated.to(found.dtype), three, four], 1)], 1)
-
-
-def tally(laws: Mapping[str, Tensor], x: Batch) -> Tensor:
-    """The expected numbers of labels with these laws [B, N, K] and [B, N, N, K], class by class."""
     parts = []
     for name, law in laws.items():
+        there = x.pair_mask if name in PAIR_FIELDS else x.mask
+        law = law * there.unsqueeze(-1)
         if name in PAIR_FIELDS:
-            parts.append((law * x.pair_mask.unsqueeze(-1)).sum((1, 2))[:, 1:] / 2)
+            parts += [law.sum((1, 2))[:, 1:] / 2, _graph(law)]
         else:
-            parts.append((law * x.mask.unsqueeze(-1)).sum(1))
+            parts.append(law.sum(1))
     return torch.cat(parts, 1)
+
+
+def _graph(law: Tensor) -> Tensor:
+    """Conjugated bonds, rings of three and of four, [B, 3], from the laws of bonds, nothing outside of the pairs."""
+    bonded, single, higher = law[..., 1:].sum(-1), law[..., 1], law[..., 2:].sum(-1)  # [B, N, N]
+    unsaturated = 1 - (1 - higher).prod(-1)
+    conjugated = (single * unsaturated.unsqueeze(2) * unsaturated.unsqueeze(1)).sum((1, 2)) / 2
+    paths, square = bonded @ bonded, bonded.square()
+    three = (paths * bonded).sum((1, 2)) / 6
+    back = 2 * square.sum(-1).square().sum(-1) - square.square().sum((1, 2))  # walks of four steps that are no ring
+    four = (paths.square().sum((1, 2)) - back) / 8
+    return torch.stack([conjugated, three, four], 1)

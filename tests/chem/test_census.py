@@ -8,7 +8,7 @@ from rdkit import Chem
 
 import molflow
 from molflow.batch import Batch
-from molflow.chem.census import GRAPH, counted, take, tally, width
+from molflow.chem.census import GRAPH, expected, take, width
 from molflow.chem.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(("H", "C", "N", "O", "O-", "N+"), (), (0, 1, 2, 3))
@@ -63,7 +63,7 @@ def test_it_does_not_depend_on_the_order_of_atoms_nor_on_padding():
 def test_expected_numbers_of_certain_labels_are_their_numbers():
     x = encoded("CC(=O)N", "C#C")
     laws = {name: torch.nn.functional.one_hot(getattr(x, name), count).float() for name, count in CLASSES.items()}
-    assert torch.equal(tally(laws, x), take(x, CLASSES)[:, : counted(CLASSES)])
+    assert torch.equal(expected(laws, x), take(x, CLASSES))
     assert take(x, CLASSES).shape[1] == width(CLASSES)
 
 
@@ -81,3 +81,21 @@ def test_atoms_add_up_to_the_size():
     assert torch.equal(found[:, : classes["atom"]].sum(1).long(), batch.sizes)
     bonds = found[:, classes["atom"] : classes["atom"] + 3]
     assert torch.equal(bonds.sum(1).long(), (batch.bond > 0).sum((1, 2)) // 2)
+
+
+def test_the_expected_census_is_the_mean_over_independent_draws():
+    """Of labels; and of rings, which take each bond once."""
+    random = torch.Generator().manual_seed(0)
+    x = Batch.of_sizes([5])
+    atom = torch.rand(1, 5, 6, generator=random).softmax(-1)
+    bond = (3 * torch.randn(1, 5, 5, 4, generator=random)).softmax(-1)
+    bond = torch.where(x.pair_mask.triu().unsqueeze(-1), bond, bond.transpose(1, 2))
+    n = 20_000
+    many = Batch.of_sizes([5] * n)
+    drawn = {
+        "atom": torch.multinomial(atom[0], n, replacement=True, generator=random).T,
+        "bond": torch.multinomial(bond[0].flatten(0, 1), n, replacement=True, generator=random).T.reshape(n, 5, 5),
+    }
+    found = take(many.replace(**drawn).tidy(), CLASSES)
+    mean, error = found.mean(0), found.std(0) / n**0.5
+    assert ((expected({"atom": atom, "bond": bond}, x)[0] - mean).abs() < 4.5 * error + 1e-6)[[*range(9), 10, 11]].all()

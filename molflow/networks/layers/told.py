@@ -9,16 +9,16 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, silu
 
 from molflow.batch import Batch
-from molflow.chem.census import CENSUS, UNKNOWN, counted, tally, width
+from molflow.chem.census import CENSUS, UNKNOWN, expected, width
 from molflow.networks.network import Hint, Widths
 
 HIDDEN = 64
 MOST = 63  # of one thing that are told apart
-FEW = 2.0  # labels that are lacking, as an input of one
+FEW = 2.0  # that are lacking, as an input of one
 
 
 class Told(nn.Module):
-    """A molecule's census, and what the hint lacks of it, [B, C] for each of the ``widths``.
+    """A molecule's census, and what the hint is expected to lack of it, [B, C] for each of the ``widths``.
 
     Every number is looked up, so that six and seven carbons are as different as one and two. Untrained it adds nothing,
     and nothing for molecules whose census is not known: weights learnt without it go on as they were.
@@ -29,7 +29,7 @@ class Told(nn.Module):
         self.classes = {name: classes for name, (_, classes) in fields.items()}
         self.widths = list(widths)
         self.numbers = nn.Parameter(torch.randn(width(self.classes), MOST + 1, HIDDEN) * width(self.classes) ** -0.5)
-        self.lacking = nn.Linear(counted(self.classes), HIDDEN)
+        self.lacking = nn.Linear(width(self.classes), HIDDEN)
         self.add = nn.Linear(HIDDEN, sum(widths), bias=False)
         nn.init.zeros_(self.add.weight)
 
@@ -40,8 +40,8 @@ class Told(nn.Module):
         known = (census >= 0).all(-1, keepdim=True)
         places = torch.arange(census.shape[1], device=x.device) * (MOST + 1) + census.long().clamp(0, MOST)
         looked_up = embedding(places, self.numbers.flatten(0, 1))  # [B, M, HIDDEN]
-        lacking = x.pos.new_zeros(len(x), counted(self.classes))
+        lacking = x.pos.new_zeros(census.shape)
         if hint:
-            lacking = census[:, : lacking.shape[1]] - tally({name: hint[name] for name in self.classes}, x)
+            lacking = census - expected({name: hint[name] for name in self.classes}, x)
         told = self.add(silu(looked_up.sum(1) + self.lacking(lacking / FEW)))
         return tuple((told * known).split(self.widths, -1))
