@@ -78,6 +78,7 @@ ARMS: dict[str, list[str]] = {  # the base is what every other arm changes furth
     "pair width 24": ["network.pair_width=24"],
     "pair width 64": ["network.pair_width=64"],
     "vectors 5": ["network.vectors=5"],
+    "told a census": ["network.census=true", "sample.valences=0"],
     "192 x 6": ["network.width=192", "network.pair_width=48", "network.layers=6"],
     "192 x 8": ["network.width=192", "network.pair_width=48", "train.lr=4.0e-3"],
     "96 x 12": ["network.width=96", "network.pair_width=32", "network.layers=12"],

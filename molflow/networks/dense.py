@@ -75,7 +75,7 @@ class Dense(Network):
         mask, pos = x.mask, x.pos
         time = self.clock(t, span, pos.dtype)
         if self.told is not None:
-            of_atoms, of_pairs, of_time = self.told(x, hint)
+            of_atoms, of_pairs, of_time = self.told(x, t, hint)
             time = time + of_time
         sizes = mask.sum(1, keepdim=True).to(pos.dtype)
         whole = torch.cat([time, sizes.log()], 1)[:, None].expand(-1, mask.shape[1], -1)

@@ -413,16 +413,21 @@ def told(x, make, unknown=()):
     return x.replace(props={CENSUS: census})
 
 
+def early(x):
+    """Times at which a census is heard."""
+    return torch.linspace(0.1, 0.5, len(x)).to(x.pos)
+
+
 @HINTS
 def test_a_census_is_read_and_has_a_gradient(reading, make, hinted):
     network, x = reading("shaken"), make.molecules(fields=LABELS)
     hint = make.hint(x, LABELS) if hinted else None
     assert network.census
-    without, with_it = run(network, x, hint), run(network, told(x, make), hint)
+    without, with_it = run(network, x, hint, early(x)), run(network, told(x, make), hint, early(x))
     assert (without["pos"] - with_it["pos"])[x.mask].abs().max() > 1e-5
     assert all((without[name] - with_it[name]).abs().max() > 1e-5 for name in LABELS)
     for y in (told(x, make), x):  # where nothing is told it is zero, not absent: data-parallel training waits
-        out = network(y, torch.linspace(0.1, 0.9, len(x)), hint=hint)
+        out = network(y, early(x), hint=hint)
         loss = sum(value[x.pair_mask if name in PAIR_FIELDS else x.mask].square().mean() for name, value in out.items())
         (gradient,) = torch.autograd.grad(loss, [network.told.add.weight])
         assert bool(gradient.any()) == (y is not x)
@@ -432,10 +437,18 @@ def test_a_census_is_read_and_has_a_gradient(reading, make, hinted):
 def test_a_molecule_of_which_nothing_is_told_is_as_without_a_census(reading, make, hinted):
     network, x = reading("shaken"), make.molecules(fields=LABELS)
     hint = make.hint(x, LABELS) if hinted else None
-    without, some = run(network, x, hint), run(network, told(x, make, unknown=[0, 2]), hint)
+    without, some = run(network, x, hint, early(x)), run(network, told(x, make, unknown=[0, 2]), hint, early(x))
     for b in range(len(x)):
         equal = all(torch.equal(without[name][b], some[name][b]) for name in without)
         assert equal == (b in (0, 2)), b
+
+
+@HINTS
+def test_late_on_the_way_nothing_is_heard(reading, make, hinted):
+    network, x = reading("shaken"), make.molecules(fields=LABELS)
+    hint, late = make.hint(x, LABELS) if hinted else None, torch.linspace(0.6, 0.9, len(x))
+    without, with_it = run(network, x, hint, late), run(network, told(x, make), hint, late)
+    assert all(torch.equal(without[name], with_it[name]) for name in without)
 
 
 def test_a_network_that_was_never_told_hears_nothing(reading, make):
@@ -453,18 +466,18 @@ def test_what_is_told_keeps_the_symmetries(reading, make, symmetry):
         order[2] = torch.randperm(9, generator=torch.Generator().manual_seed(0))
         carried = x.replace(**hint).permute(order)
         turned = {name: getattr(carried, name) for name in hint}
-        expected = x.replace(**run(network, x, hint)).permute(order)
-        found = run(network, x.permute(order), turned)
+        expected = x.replace(**run(network, x, hint, early(x))).permute(order)
+        found = run(network, x.permute(order), turned, early(x))
         same({name: getattr(expected, name) for name in found}, found, x)
     elif symmetry in network.symmetries:
         f = MOVES[symmetry](make)
-        first = run(network, x, hint)
-        same({**first, "pos": f(first["pos"])}, run(network, *moved(x, hint, f)), x)
+        first = run(network, x, hint, early(x))
+        same({**first, "pos": f(first["pos"])}, run(network, *moved(x, hint, f), early(x)), x)
 
 
 def test_a_molecule_is_told_the_same_alone_and_beside_garbage(reading, make):
     network, x = reading("shaken"), make.molecules(fields=LABELS)
-    x, hint, t = told(x, make), make.hint(x, LABELS), torch.linspace(0.1, 0.9, len(x))
+    x, hint, t = told(x, make), make.hint(x, LABELS), early(x)
     together = run(network, x, hint, t)
     same(together, run(network, make.garbage(x), hint, t), x)
     for b in range(len(x)):
