@@ -13,7 +13,8 @@ from torch import Tensor
 from molflow.build import UserError
 from molflow.checkpoint import Card, load, read_card, save
 from molflow.config import Config, mapping_of
-from molflow.experiment import predicted, ways_of
+from molflow.data.censuses import Censuses
+from molflow.experiment import Facts, predicted, ways_of
 from molflow.run import versions
 
 
@@ -51,13 +52,19 @@ def join(sources: Sequence[str | Path], at: Sequence[float], out: str | Path) ->
 
 def _check_alike(one: str | Path, mine: Card, other: str | Path, theirs: Card) -> None:
     """Where one stops the other goes on: they know the same data, and their states at a time have the same law."""
-    if replace(mine.facts, censuses=theirs.facts.censuses) != theirs.facts:  # not every leg is told them
+    if _known(mine.facts) != _known(theirs.facts):
         raise UserError(f"{other} was trained on other data than {one}, or knows other labels, sizes or noise of them")
     ours, found = _terms(mine.config), _terms(theirs.config)
     unlike = [key for key in ours if ours[key] != found[key]]
     if unlike:
         told = "; ".join(f"{key} is {found[key]}, not {ours[key]}" for key in unlike)
         raise UserError(f"{other} does not go the way of {one}: {told}")
+
+
+def _known(facts: Facts) -> Facts:
+    """What all legs know alike: censuses are not told to every one, and another machine rounds widths otherwise."""
+    law = facts.law and (round(facts.law[0], 9), round(facts.law[1], 9))
+    return replace(facts, censuses=Censuses(), law=law, scale=round(facts.scale, 9))
 
 
 def _terms(config: Config) -> dict[str, Any]:
