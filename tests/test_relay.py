@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -105,6 +106,12 @@ def test_a_damaged_model_is_named(make, tmp_path, capsys):
     assert main(["relay", a, b, "--at", "0.5", "--out", str(tmp_path / "c")]) == 2
     told = capsys.readouterr().err
     assert str(tmp_path / "b") in told and not (tmp_path / "c").exists()
+
+
+def test_the_rounding_of_another_machine_is_no_other_data(make, tmp_path):
+    a = make("a", 1, facts=replace(FACTS, law=(0.7207419364218757, 0.22)))
+    b = make("b", 2, facts=replace(FACTS, law=(0.7207419364218753, 0.22), scale=1.5 + 1e-15))
+    assert main(["relay", a, b, "--at", "0.5", "--out", str(tmp_path / "c")]) == 0
 
 
 OTHERS = {
