@@ -14,15 +14,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import command, report
-from variety import variety
+from variety import held_out, made_of, scored
 
 import molflow
 from molflow.build import UserError
 from molflow.chem.census import GRAPH, take
 from molflow.data.censuses import Censuses
-from molflow.data.store import Store
-
-KINDS = ("bond", "angle", "torsion")
 
 
 def main() -> None:
@@ -49,9 +46,7 @@ def main() -> None:
             if told:
                 rows[-1] |= kept(found == wanted, table.atoms)
             print(rows[-1], flush=True)
-    store = Store(args.data)
-    data = store.batch(store.indices("test"))
-    rows.append({"evaluations": "data", **variety(data.to_rdkit()), "triple": triple(data)})
+    rows.append({"evaluations": "data", **made_of(held_out(args.data))})
     protocol = (
         f"model {args.model} as it samples, told and not told; % of all samples; distances in units of the floor; "
         "triple: bonds a molecule; formula, bonds, all: % of the samples that have what they were told"
@@ -59,28 +54,10 @@ def main() -> None:
     report(args.name, rows, protocol=protocol, n=args.n, seed=args.seed)
 
 
-def scored(batch: molflow.Batch, data: str) -> dict[str, float]:
-    """How good, how near to the data, and of what."""
-    scores = molflow.score(batch, reference=data, protocols=["edm", "strict"], rows=False)
-    rates = {
-        "edm molecule": scores["edm"].molecule_stable,
-        "strict valid": scores["strict"].valid,
-        "edm valid unique": scores["edm"].valid_unique,
-    }
-    row = {name: round(100 * (rate.value or 0), 1) for name, rate in rates.items()}
-    found = scores.sections["distributions"]
-    row |= {f"{kind} / floor": round(found[kind]["distance"] / found[kind]["floor"], 2) for kind in KINDS}
-    return row | variety(batch.to_rdkit()) | {"triple": triple(batch)}
-
-
 def kept(equal: np.ndarray, atoms: int) -> dict[str, float]:
     """In what share the numbers [n, M] are those told."""
     parts = {"formula": equal[:, :atoms], "bonds": equal[:, atoms : -len(GRAPH)], "all": equal}
     return {name: round(100 * float(part.all(1).mean()), 1) for name, part in parts.items()}
-
-
-def triple(batch: molflow.Batch) -> float:
-    return round(float((batch.bond == 3).sum()) / 2 / len(batch), 3)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import command, report
-from variety import variety
+from variety import held_out, made_of, scored
 
 import molflow
 from molflow import valences
-from molflow.data.store import Store
 
 WAYS = ((0.0, 0.5), (2.0, 0.5), (4.0, 0.5), (7.0, 0.5), (15.0, 0.5), (7.0, 0.0), (7.0, 0.3), (7.0, 0.7))
-KINDS = ("bond", "angle", "torsion")
 
 
 def main() -> None:
@@ -35,30 +33,15 @@ def main() -> None:
         for strength, valences.FROM in WAYS:
             how = model.defaults.spending(count)
             batch = model.sample(args.n, seed=args.seed, steps=how.steps, valences=strength)
-            scores = molflow.score(batch, reference=args.data, protocols=["edm", "strict"], rows=False)
-            rates = {
-                "edm molecule": scores["edm"].molecule_stable,
-                "strict valid": scores["strict"].valid,
-                "edm valid unique": scores["edm"].valid_unique,
-            }
             row = {"evaluations": count, "strength": strength, "from": valences.FROM if strength else ""}
-            row |= {name: round(100 * (rate.value or 0), 1) for name, rate in rates.items()}
-            found = scores.sections["distributions"]
-            row |= {f"{kind} / floor": round(found[kind]["distance"] / found[kind]["floor"], 2) for kind in KINDS}
-            rows.append(row | variety(batch.to_rdkit()) | {"triple": triple(batch)})
+            rows.append(row | scored(batch, args.data))
             print(rows[-1], flush=True)
-    store = Store(args.data)
-    data = store.batch(store.indices("test"))
-    rows.append({"evaluations": "data", **variety(data.to_rdkit()), "triple": triple(data)})
+    rows.append({"evaluations": "data", **made_of(held_out(args.data))})
     protocol = (
         f"model {args.model} as it samples, but for how strongly valences are filled and from which time; % of all "
         "samples; distances in units of the floor; triple: bonds a molecule"
     )
     report("valences", rows, protocol=protocol, n=args.n, seed=args.seed)
-
-
-def triple(batch: molflow.Batch) -> float:
-    return round(float((batch.bond == 3).sum()) / 2 / len(batch), 3)
 
 
 if __name__ == "__main__":

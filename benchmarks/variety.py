@@ -10,7 +10,11 @@ from pathlib import Path
 from rdkit import Chem
 from rdkit.Chem.Scaffolds.MurckoScaffold import GetScaffoldForMol
 
+import molflow
+from molflow.batch import Batch
 from molflow.data.store import Store
+
+KINDS = ("bond", "angle", "torsion")
 
 
 def variety(mols: Iterable) -> dict[str, float]:
@@ -27,6 +31,31 @@ def variety(mols: Iterable) -> dict[str, float]:
     sizes = [mol.GetNumHeavyAtoms() for mol in read] or [0]
     spread = {"heavy": round(statistics.fmean(sizes), 2), "heavy sd": round(statistics.pstdev(sizes), 2)}
     return {"rings": round(rings / count, 2), "aromatic": round(100 * aromatic / count, 1), **shares, **spread}
+
+
+def scored(batch: Batch, data: str) -> dict[str, float]:
+    """How good, how near to the data, and of what."""
+    scores = molflow.score(batch, reference=data, protocols=["edm", "strict"], rows=False)
+    rates = {
+        "edm molecule": scores["edm"].molecule_stable,
+        "strict valid": scores["strict"].valid,
+        "edm valid unique": scores["edm"].valid_unique,
+    }
+    row = {name: round(100 * (rate.value or 0), 1) for name, rate in rates.items()}
+    found = scores.sections["distributions"]
+    row |= {f"{kind} / floor": round(found[kind]["distance"] / found[kind]["floor"], 2) for kind in KINDS}
+    return row | made_of(batch)
+
+
+def made_of(batch: Batch) -> dict[str, float]:
+    """Its variety, and triple bonds a molecule."""
+    return variety(batch.to_rdkit()) | {"triple": round(float((batch.bond == 3).sum()) / 2 / len(batch), 3)}
+
+
+def held_out(data: str) -> Batch:
+    """The molecules of the test part."""
+    store = Store(data)
+    return store.batch(store.indices("test"))
 
 
 def readable(mols: Iterable) -> list:
