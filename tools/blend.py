@@ -22,6 +22,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.out.exists():
         parser.error(f"{args.out} exists; give another --out")
+    if not 0 <= args.share <= 1:
+        parser.error(f"--share is between 0 and 1, not {args.share:g}")
     after, before = (read_weights(locate(source)) for source in (args.after, args.before))
     unlike = [name for name, value in before.items() if name not in after or after[name].shape != value.shape]
     if unlike:

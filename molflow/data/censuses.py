@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from molflow.build import UserError
-from molflow.chem.census import UNKNOWN, take
+from molflow.chem.census import take
+from molflow.data.by_size import BySize
 from molflow.data.loader import Loader
-from molflow.rng import Rng, seed_of
 
 if TYPE_CHECKING:
     from molflow.chem.vocabulary import Vocabulary
@@ -70,27 +70,12 @@ class Censuses:
 
         Of those with as many atoms as the molecule has; ``UNKNOWN`` where there is none.
         """
-        import torch
-
-        u = Rng(seed_of(seed, _STREAM), torch.as_tensor(np.asarray(ids, np.int64))).uniform().numpy()
-        found = np.full((len(u), self._rows.shape[1]), UNKNOWN, np.int64)
-        for k, (size, chance) in enumerate(zip(np.asarray(sizes).tolist(), u.tolist())):
-            if size in self._by_size:
-                rows, edges = self._by_size[size]
-                found[k] = self._rows[rows[min(int(np.searchsorted(edges, chance, side="right")), len(rows) - 1)]]
-        return found
+        return self._drawn.rows_of(self._rows, seed, ids, np.asarray(sizes))
 
     @cached_property
     def _rows(self) -> np.ndarray:
         return np.array([[int(number) for number in text.split()] for text in self.weights], np.int64)
 
     @cached_property
-    def _by_size(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        """For each number of atoms the rows that have it, and the upper edges of their shares."""
-        weights = np.array(list(self.weights.values()), float)
-        sizes = self._rows[:, : self.atoms].sum(1)
-        found = {}
-        for size in np.unique(sizes).tolist():
-            rows = (sizes == size).nonzero()[0]
-            found[size] = rows, np.cumsum(weights[rows]) / weights[rows].sum()
-        return found
+    def _drawn(self) -> BySize:
+        return BySize(self._rows[:, : self.atoms].sum(1), list(self.weights.values()), _STREAM)

@@ -13,14 +13,14 @@ import numpy as np
 
 from molflow.build import UserError
 from molflow.chem.elements import NUMBER, SYMBOL
-from molflow.rng import Rng, seed_of
+from molflow.data.by_size import NONE, BySize
 
 if TYPE_CHECKING:
     from molflow.data.store import Store
 
 _STREAM = 0xF0271  # keeps the draw of formulas apart from that of sizes and from the noise
 MOST = 5000  # formulas that a model keeps; a set that has more keeps none
-UNKNOWN = -1  # counts of a molecule whose size no formula has
+UNKNOWN = NONE  # counts of a molecule whose size no formula has
 
 
 @dataclass(frozen=True)
@@ -50,29 +50,16 @@ class Formulas:
 
         Of the formulas with as many atoms as the molecule has; ``UNKNOWN`` where there is none.
         """
-        import torch
-
-        u = Rng(seed_of(seed, _STREAM), torch.as_tensor(np.asarray(ids, np.int64))).uniform().numpy()
-        found = np.full((len(u), len(elements)), UNKNOWN, np.int64)
-        for k, (size, chance) in enumerate(zip(np.asarray(sizes).tolist(), u.tolist())):
-            if size in self._by_size:
-                counts, edges = self._by_size[size]
-                row = counts[min(int(np.searchsorted(edges, chance, side="right")), len(counts) - 1)]
-                found[k] = [row[element] for element in elements]
-        return found
+        counts = np.array([[formula[element] for element in elements] for formula in self._parsed], np.int64)
+        return self._drawn.rows_of(counts.reshape(-1, len(elements)), seed, ids, sizes)
 
     @cached_property
-    def _by_size(self) -> dict[int, tuple[list[Counter[int]], np.ndarray]]:
-        """For each number of atoms the formulas that have it, and the upper edges of their shares."""
-        parts: dict[int, list[tuple[Counter[int], float]]] = {}
-        for text, weight in self.weights.items():
-            counts = parse(text)
-            parts.setdefault(counts.total(), []).append((counts, weight))
-        found = {}
-        for size, rows in parts.items():
-            weights = np.array([weight for _, weight in rows])
-            found[size] = [counts for counts, _ in rows], np.cumsum(weights) / weights.sum()
-        return found
+    def _parsed(self) -> list[Counter[int]]:
+        return [parse(text) for text in self.weights]
+
+    @cached_property
+    def _drawn(self) -> BySize:
+        return BySize([counts.total() for counts in self._parsed], list(self.weights.values()), _STREAM)
 
 
 def spell(counts: Mapping[int, int]) -> str:
