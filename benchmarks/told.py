@@ -1,7 +1,9 @@
 """A model that is told what its molecules are to have: python benchmarks/told.py --data qm9.safetensors --model M.
 
 Its samples as it draws them, and with nothing told: how good they are, how far from the data, what they are made of,
-and in what share of them the formula, the bonds and the whole census are those that were told.
+and in what share of them the formula, the bonds and the whole census are those that were told. And training molecules
+of the censuses that were told, and of those that the samples have: how far from the data these would be were nothing
+wrong but their censuses.
 """
 
 from __future__ import annotations
@@ -17,9 +19,12 @@ from common import command, report
 from variety import held_out, made_of, scored
 
 import molflow
+from molflow.batch import Batch
 from molflow.build import UserError
-from molflow.chem.census import GRAPH, take
+from molflow.chem.census import take
+from molflow.chem.vocabulary import Vocabulary
 from molflow.data.censuses import Censuses
+from molflow.data.store import Store
 
 
 def main() -> None:
@@ -37,6 +42,9 @@ def main() -> None:
         raise UserError(f"model {args.model} is told nothing: its network has no census")
     ids = np.arange(args.n)
     wanted = table.at(args.seed, ids, model.sizes.at(args.seed, ids))
+    known = Known(args.data, model.vocabulary)
+    rows.append({"evaluations": "data of the censuses told", **scored(known.some(wanted, args.seed), args.data)})
+    print(rows[-1], flush=True)
     for count in args.evaluations:
         for told in (True, False):
             model.censuses = table if told else Censuses()
@@ -44,19 +52,45 @@ def main() -> None:
             found = take(model.vocabulary.encode(batch), model.vocabulary.classes).long().numpy()
             rows.append({"evaluations": count, "told": told, **scored(batch, args.data)})
             if told:
-                rows[-1] |= kept(found == wanted, table.atoms)
+                rows[-1] |= kept(found == wanted, model.vocabulary)
             print(rows[-1], flush=True)
+            if told:
+                twins = known.some(found, args.seed)
+                rows.append({"evaluations": f"data of the censuses found at {count}", **scored(twins, args.data)})
+                rows[-1]["have one"] = round(100 * len(twins) / args.n, 1)
+                print(rows[-1], flush=True)
     rows.append({"evaluations": "data", **made_of(held_out(args.data))})
     protocol = (
         f"model {args.model} as it samples, told and not told; % of all samples; distances in units of the floor; "
-        "triple: bonds a molecule; formula, bonds, all: % of the samples that have what they were told"
+        "triple: bonds a molecule; formula, bonds, all: % of the samples that have what they were told; "
+        "data of censuses: a training molecule for each, have one: % of those for which there is one"
     )
     report(args.name, rows, protocol=protocol, n=args.n, seed=args.seed)
 
 
-def kept(equal: np.ndarray, atoms: int) -> dict[str, float]:
+class Known:
+    """The training molecules by their censuses."""
+
+    def __init__(self, data: str, vocabulary: Vocabulary):
+        self.store = Store(data)
+        index = self.store.indices("train")
+        self.ids: dict[tuple[int, ...], list[int]] = {}
+        for part in np.array_split(index, len(index) // 2000 + 1):
+            rows = take(vocabulary.encode(self.store.batch(part)), vocabulary.classes).long().tolist()
+            for i, row in zip(part.tolist(), rows):
+                self.ids.setdefault(tuple(row), []).append(i)
+
+    def some(self, censuses: np.ndarray, seed: int) -> Batch:
+        """One that has it for each of the censuses, but for those that none has."""
+        rng = np.random.default_rng(seed)
+        there = [self.ids[row] for row in map(tuple, censuses.tolist()) if row in self.ids]
+        return self.store.batch(np.array([ids[rng.integers(len(ids))] for ids in there]))
+
+
+def kept(equal: np.ndarray, vocabulary: Vocabulary) -> dict[str, float]:
     """In what share the numbers [n, M] are those told."""
-    parts = {"formula": equal[:, :atoms], "bonds": equal[:, atoms : -len(GRAPH)], "all": equal}
+    atoms, orders = vocabulary.classes["atom"], vocabulary.classes["bond"] - 1
+    parts = {"formula": equal[:, :atoms], "bonds": equal[:, atoms : atoms + orders], "all": equal}
     return {name: round(100 * float(part.all(1).mean()), 1) for name, part in parts.items()}
 
 

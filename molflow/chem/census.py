@@ -12,17 +12,18 @@ from molflow.batch import PAIR_FIELDS, Batch
 
 CENSUS = "census"  # the property of a batch that holds it, [B, M]
 UNKNOWN = -1  # in the place of its numbers, of a molecule that nothing is told of
-GRAPH = ("conjugated bonds", "rings of three", "rings of four")
+GRAPH = ("conjugated bonds", "rings of three", "rings of four", "alternating rings of six")
+PLACES = ("in rings of three", "in rings of four", "closing alternating rings of five")  # of atoms, each kind apart
 
 
 def width(classes: Mapping[str, int]) -> int:
     """M, the numbers of a census, where labels have so many classes: of atoms all, of bonds all but the first, none.
 
     >>> width({"atom": 5, "bond": 4})
-    11
+    27
     """
     labels = sum(count - 1 if name in PAIR_FIELDS else count for name, count in classes.items())
-    return labels + (len(GRAPH) if "bond" in classes else 0)
+    return labels + (len(GRAPH) + len(PLACES) * classes["atom"] if "bond" in classes else 0)
 
 
 def take(x: Batch, classes: Mapping[str, int]) -> Tensor:
@@ -33,26 +34,35 @@ def take(x: Batch, classes: Mapping[str, int]) -> Tensor:
 def expected(laws: Mapping[str, Tensor], x: Batch) -> Tensor:
     """The census to expect of labels with these laws, [B, N, K] and [B, N, N, K], if they were drawn each by itself.
 
-    Conjugated bonds are those of the first order between two atoms that each have one of a higher order.
+    Of alternating rings it is that only where bonds are certain: before, walks that turn back count as some.
     """
-    parts = []
-    for name, law in laws.items():
-        there = x.pair_mask if name in PAIR_FIELDS else x.mask
-        law = law * there.unsqueeze(-1)
-        if name in PAIR_FIELDS:
-            parts += [law.sum((1, 2))[:, 1:] / 2, _graph(law)]
-        else:
-            parts.append(law.sum(1))
-    return torch.cat(parts, 1)
+    there = {name: x.pair_mask if name in PAIR_FIELDS else x.mask for name in laws}
+    laws = {name: law * there[name].unsqueeze(-1) for name, law in laws.items()}
+    counts = [law.sum((1, 2))[:, 1:] / 2 if name in PAIR_FIELDS else law.sum(1) for name, law in laws.items()]
+    graph = _graph(laws["bond"], laws["atom"]) if "bond" in laws else []
+    return torch.cat([*counts, *graph], 1)
 
 
-def _graph(law: Tensor) -> Tensor:
-    """Conjugated bonds, rings of three and of four, [B, 3], from the laws of bonds, nothing outside of the pairs."""
-    bonded, single, higher = law[..., 1:].sum(-1), law[..., 1], law[..., 2:].sum(-1)  # [B, N, N]
+def _graph(bonds: Tensor, atoms: Tensor) -> list[Tensor]:
+    """GRAPH [B, 4] and PLACES [B, 3 K] from the laws of bonds, nothing outside of the pairs, and of atoms.
+
+    Conjugated bonds are those of the first order between two atoms that each have one of a higher order. Of an
+    alternating ring of six every second bond is of the second order, of one of five all but those of the closing atom,
+    as of a furan's oxygen.
+    """
+    bonded, single, higher = bonds[..., 1:].sum(-1), bonds[..., 1], bonds[..., 2:].sum(-1)  # [B, N, N]
     unsaturated = 1 - (1 - higher).prod(-1)
     conjugated = (single * unsaturated.unsqueeze(2) * unsaturated.unsqueeze(1)).sum((1, 2)) / 2
     paths, square = bonded @ bonded, bonded.square()
-    three = (paths * bonded).sum((1, 2)) / 6
-    back = 2 * square.sum(-1).square().sum(-1) - square.square().sum((1, 2))  # walks of four steps that are no ring
-    four = (paths.square().sum((1, 2)) - back) / 8
-    return torch.stack([conjugated, three, four], 1)
+    three = (paths * bonded).sum(2) / 2  # of each atom, [B, N]
+    ends = square.sum(2)
+    back = ends.square() + (square @ ends.unsqueeze(2)).squeeze(2) - square.square().sum(2)  # four steps, and no ring
+    four = (paths.square().sum(2) - back) / 2
+    double = bonds[..., 2] if bonds.shape[-1] > 2 else torch.zeros_like(single)
+    pair = double @ single  # a double bond and a single one on
+    twice = pair @ pair
+    six = (twice * pair.transpose(1, 2)).sum((1, 2)) / 6
+    five = (single * twice.transpose(1, 2)).sum(2) / 2  # of the atom that closes it
+    totals = torch.stack([conjugated, three.sum(1) / 3, four.sum(1) / 4, six], 1)
+    places = torch.stack([three, four, five], 1) @ atoms  # [B, 3, K]
+    return [totals, places.flatten(1)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from molflow.chem.census import width
 from molflow.chem.vocabulary import Vocabulary
 from molflow.data.censuses import Censuses
 from molflow.data.store import Store, StoreWriter
@@ -22,7 +23,9 @@ def test_they_are_those_of_the_training_molecules(tmp_path):
     vocabulary = Vocabulary.of(store.kinds(), store.bond_orders)
     assert vocabulary.atoms == ("H", "N", "O", "C-") and vocabulary.bonds == (0, 1, 3)
     table = Censuses.of_store(store, vocabulary)
-    assert table.weights == {"2 0 1 0 2 0 0 0 0": 2, "0 1 0 1 0 1 0 0 0": 1}
+    labels = {" ".join(text.split()[:6]): weight for text, weight in table.weights.items()}
+    assert labels == {"2 0 1 0 2 0": 2, "0 1 0 1 0 1": 1}
+    assert {len(text.split()) for text in table.weights} == {width(vocabulary.classes)}
     assert table.atoms == 4
 
 
