@@ -54,7 +54,7 @@ NARROW = network.pair_width=24
 EARLY = train.lr=3e-3 "times={name: beta, a: 3, b: 4}"
 LATE = train.lr=2e-3 "times={name: beta, a: 4, b: 1}" "path.pos={name: linear, cap: 1000}"
 
-retrain: runs/qm9 runs/qm9-relay ## train qm9 and qm9-relay anew, into runs/: about 5 hours of one core, 3 of two with make -j2
+retrain: runs/qm9 runs/qm9-relay ## train qm9 and qm9-relay anew, into runs/: about 6 hours of one core, under 4 of two with make -j2
 
 $(QM9): | $(VENV)/.core
 	$(BIN)/molflow data qm9 --out $@
@@ -65,7 +65,7 @@ runs/narrow: | $(QM9)
 runs/early: | runs/narrow
 	$(TRAIN) $(NARROW) train.init=runs/narrow $(EARLY) train.steps=7000 seed=3 --out $@
 runs/told: | runs/early
-	$(TRAIN) $(NARROW) network.census=true train.init=runs/early $(EARLY) train.steps=7000 seed=6 --out $@
+	$(TRAIN) $(NARROW) network.census=true train.init=runs/early $(EARLY) train.steps=18000 seed=6 --out $@
 runs/late: | runs/narrow
 	$(TRAIN) $(NARROW) train.init=runs/narrow $(LATE) train.steps=7000 seed=4 --out $@
 runs/qm9-relay: | runs/told runs/narrow runs/late

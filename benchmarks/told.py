@@ -84,7 +84,7 @@ class Known:
         """One that has it for each of the censuses, but for those that none has."""
         rng = np.random.default_rng(seed)
         there = [self.ids[row] for row in map(tuple, censuses.tolist()) if row in self.ids]
-        return self.store.batch(np.array([ids[rng.integers(len(ids))] for ids in there]))
+        return self.store.batch(np.array([ids[rng.integers(len(ids))] for ids in there], np.int64))
 
 
 def kept(equal: np.ndarray, vocabulary: Vocabulary) -> dict[str, float]:

@@ -206,7 +206,7 @@ def locate(source: str | Path) -> Path:
     shipped = pretrained()
     if str(source) in shipped:
         return shipped[str(source)]
-    raise UserError(f"{unknown('model', source, shipped)}, or give a run folder")
+    raise UserError(f"{unknown('model', str(source), shipped)}, or give a run folder")
 
 
 def pretrained() -> dict[str, Path]:

@@ -57,8 +57,9 @@ def test_each_weight_is_the_mean_and_what_only_the_later_has_is_its_own(make, bl
 
 def test_what_does_not_go_together_is_refused_and_nothing_is_written(make, blend, tmp_path):
     before, after = make("before", 1), make("after", 2, width=24)
-    for words in ((after, before, "--out", tmp_path / "mean"), (before, before, "--out", before)):
+    out = tmp_path / "mean"
+    for words in ((after, before, "--out", out), (before, before, "--out", before), ("qm10", before, "--out", out)):
         with pytest.raises(SystemExit) as told:
             blend(*words)
         assert told.value.code == 2
-    assert not (tmp_path / "mean").exists()
+    assert not out.exists()

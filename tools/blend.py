@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from molflow.build import UserError
 from molflow.checkpoint import locate, read_card, read_weights, save
 
 
@@ -24,7 +25,10 @@ def main() -> None:
         parser.error(f"{args.out} exists; give another --out")
     if not 0 <= args.share <= 1:
         parser.error(f"--share is between 0 and 1, not {args.share:g}")
-    after, before = (read_weights(locate(source)) for source in (args.after, args.before))
+    try:
+        after, before = (read_weights(locate(source)) for source in (args.after, args.before))
+    except UserError as error:
+        parser.error(str(error))
     unlike = [name for name, value in before.items() if name not in after or after[name].shape != value.shape]
     if unlike:
         parser.error(f"{args.before} has other weights than {args.after}, such as {unlike[0]}")

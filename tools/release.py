@@ -15,6 +15,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 import molflow
+from molflow.build import UserError
 from molflow.checkpoint import CONFIG, WEIGHTS, half_precision, load, read_card, save
 from molflow.config import Config, parse_config
 
@@ -48,7 +49,10 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    card = read_card(args.run)
+    try:
+        card = read_card(args.run)
+    except UserError as error:
+        parser.error(str(error))
     before = figures(str(args.run), args.n, args.seed)
     config, provenance = without_places(card.config), dict(card.provenance)
     if legs := provenance.get("legs"):
