@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from molflow.batch import Batch
 from molflow.build import UserError
 from molflow.chem.census import take
 from molflow.chem.vocabulary import Vocabulary
-from molflow.data.censuses import Censuses
+from molflow.data.censuses import Censuses, counted
 from molflow.data.store import Store
 
 
@@ -38,27 +39,30 @@ def main() -> None:
     args = parser.parse_args()
     model, rows = molflow.load(args.model, "cpu"), []
     table = model.censuses
+
+    def keep(row: dict[str, Any]) -> None:
+        rows.append(row)
+        print(row, flush=True)
+
     if not (model.network.census and table):
         raise UserError(f"model {args.model} is told nothing: its network has no census")
     ids = np.arange(args.n)
     wanted = table.at(args.seed, ids, model.sizes.at(args.seed, ids))
     known = Known(args.data, model.vocabulary)
-    rows.append({"evaluations": "data of the censuses told", **scored(known.some(wanted, args.seed), args.data)})
-    print(rows[-1], flush=True)
+    keep({"evaluations": "data of the censuses told", **scored(known.some(wanted, args.seed), args.data)})
     for count in args.evaluations:
         for told in (True, False):
             model.censuses = table if told else Censuses()
             batch = model.sample(args.n, seed=args.seed, steps=model.defaults.spending(count).steps)
+            row = {"evaluations": count, "told": told, **scored(batch, args.data)}
+            if not told:
+                keep(row)
+                continue
             found = take(model.vocabulary.encode(batch), model.vocabulary.classes).long().numpy()
-            rows.append({"evaluations": count, "told": told, **scored(batch, args.data)})
-            if told:
-                rows[-1] |= kept(found == wanted, model.vocabulary)
-            print(rows[-1], flush=True)
-            if told:
-                twins = known.some(found, args.seed)
-                rows.append({"evaluations": f"data of the censuses found at {count}", **scored(twins, args.data)})
-                rows[-1]["have one"] = round(100 * len(twins) / args.n, 1)
-                print(rows[-1], flush=True)
+            keep(row | kept(found == wanted, model.vocabulary))
+            twins = known.some(found, args.seed)
+            having = {"have one": round(100 * len(twins) / args.n, 1)}
+            keep({"evaluations": f"data of the censuses found at {count}", **scored(twins, args.data), **having})
     rows.append({"evaluations": "data", **made_of(held_out(args.data))})
     protocol = (
         f"model {args.model} as it samples, told and not told; % of all samples; distances in units of the floor; "
@@ -73,12 +77,9 @@ class Known:
 
     def __init__(self, data: str, vocabulary: Vocabulary):
         self.store = Store(data)
-        index = self.store.indices("train")
         self.ids: dict[tuple[int, ...], list[int]] = {}
-        for part in np.array_split(index, len(index) // 2000 + 1):
-            rows = take(vocabulary.encode(self.store.batch(part)), vocabulary.classes).long().tolist()
-            for i, row in zip(part.tolist(), rows):
-                self.ids.setdefault(tuple(row), []).append(i)
+        for i, row in sorted(zip(*(part.tolist() for part in counted(self.store, vocabulary)))):
+            self.ids.setdefault(tuple(row), []).append(i)
 
     def some(self, censuses: np.ndarray, seed: int) -> Batch:
         """One that has it for each of the censuses, but for those that none has."""

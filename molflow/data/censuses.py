@@ -41,11 +41,7 @@ class Censuses:
     @classmethod
     def of_store(cls, store: Store, vocabulary: Vocabulary, split: str = "train") -> Censuses:
         """The histogram of a split's molecules."""
-        classes = vocabulary.classes
-        fields = [name for name in ("pos", *classes) if name in store.fields]
-        fields += ["charge"] if "charge" in store.fields and "charge" not in fields else []
-        loader = Loader(store, split, PAIRS, epochs=1, shuffle=False, fields=fields)
-        rows = np.concatenate([take(vocabulary.encode(batch), classes).round().long().numpy() for _, batch in loader])
+        _, rows = counted(store, vocabulary, split)
         kinds, weights = np.unique(rows, axis=0, return_counts=True)
         if len(kinds) > MOST:
             raise UserError(
@@ -53,7 +49,7 @@ class Censuses:
                 f"{MOST:,}; leave it out, as for data of many kinds and sizes"
             )
         named = zip((" ".join(map(str, kind)) for kind in kinds.tolist()), weights.tolist())
-        return cls(dict(sorted(named, key=lambda item: (-item[1], item[0]))), classes["atom"])
+        return cls(dict(sorted(named, key=lambda item: (-item[1], item[0]))), vocabulary.classes["atom"])
 
     def having(self, counts: Mapping[int, int], numbers: Sequence[int]) -> Censuses:
         """Those of molecules with so many atoms of each element, whose kinds of atoms have these atomic numbers."""
@@ -79,3 +75,14 @@ class Censuses:
     @cached_property
     def _drawn(self) -> BySize:
         return BySize(self._rows[:, : self.atoms].sum(1), list(self.weights.values()), _STREAM)
+
+
+def counted(store: Store, vocabulary: Vocabulary, split: str = "train") -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of a split's molecules, in an order of its own, [n], and the census of each, [n, M]."""
+    classes = vocabulary.classes
+    fields = [name for name in ("pos", *classes) if name in store.fields]
+    fields += ["charge"] if "charge" in store.fields and "charge" not in fields else []
+    loader = Loader(store, split, PAIRS, epochs=1, shuffle=False, fields=fields)
+    ids = [loader.index[places] for places in loader.plan.epoch(0)]
+    rows = [take(vocabulary.encode(batch), classes).round().long().numpy() for _, batch in loader]
+    return np.concatenate(ids), np.concatenate(rows)
