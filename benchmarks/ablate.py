@@ -78,6 +78,7 @@ ARMS: dict[str, list[str]] = {  # the base is what every other arm changes furth
     "pair width 24": ["network.pair_width=24"],
     "pair width 64": ["network.pair_width=64"],
     "vectors 5": ["network.vectors=5"],
+    "bf16": ["train.precision=bf16", "sample.valences=0"],
     "told a census": ["network.census=true", "sample.valences=0"],
     "192 x 6": ["network.width=192", "network.pair_width=48", "network.layers=6"],
     "192 x 8": ["network.width=192", "network.pair_width=48", "train.lr=4.0e-3"],

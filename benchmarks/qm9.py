@@ -2,7 +2,7 @@
 
     python benchmarks/qm9.py quality --data qm9.safetensors [--n 2000] [--seeds 0 1]   # against evaluations
     python benchmarks/qm9.py draw FOLDER --device cuda                # molecules for quality, made on another machine
-    python benchmarks/qm9.py speed                                    # to an SDF on this machine, and memory
+    python benchmarks/qm9.py speed [--precision fp32 bf16]            # to an SDF on this machine, and memory
     python benchmarks/qm9.py curve runs/qm9 runs/base           # against training
 
 ``quality`` writes each cell as it is done and goes on where it stopped; ``curve`` reads the runs' metrics.csv and
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -35,7 +36,7 @@ from molflow.data.store import Store
 from molflow.metrics.measurement import plain
 from molflow.metrics.rate import Rate
 from molflow.run import Run
-from molflow.sampling import Sampling
+from molflow.sampling import PRECISIONS, Sampling
 
 ROOT = Path(__file__).resolve().parent.parent
 EVALUATIONS = (1, 2, 3, 5, 8, 10, 20, 50, 100)
@@ -77,9 +78,12 @@ def main() -> None:
         part.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
         part.add_argument("--evaluations", type=int, nargs="+", default=EVALUATIONS)
         part.add_argument("--workers", type=int)
+        part.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0])
     speed_part = parts.add_parser("speed", help="molecules a second, noise to SDF, and peak memory")
     speed_part.add_argument("--n", type=int, default=1000)
     speed_part.add_argument("--evaluations", type=int, nargs="+", default=(1, 5, 10, 20, 50))
+    speed_part.add_argument("--precision", choices=PRECISIONS, nargs="+", default=PRECISIONS[:1], help="in turns")
+    speed_part.add_argument("--repeats", type=int, default=1, help="of which the median is kept")
     curve_part = parts.add_parser("curve", help="what runs' samples were worth as they were trained")
     curve_part.add_argument("runs", nargs="+")
     args = vars(parser.parse_args())
@@ -95,19 +99,22 @@ def quality(
     evaluations: list[int],
     workers: int | None,
     molecules: Path | None,
+    precision: str,
 ) -> None:
     """Every cell of evaluations x seeds, scored; then seeds together, a row for each number of evaluations."""
-    path = RESULTS / f"qm9_quality_{Path(model).name}.json"
+    name = Path(model).name + ("" if precision == PRECISIONS[0] else f"_{precision}")
+    path, way = RESULTS / f"qm9_quality_{name}.json", {"precision": precision}
     weights = jobs.SampleJob(model, 1).fingerprint()["model"]
     known, checksum = json.loads(path.read_text()) if path.exists() else {}, Store(data).checksum
     same = (known.get("weights"), known.get("n_a_seed"), known.get("data", checksum)) == (weights, n, checksum)
     cells: list[dict[str, Any]] = known["cells"] if same else []
-    kept = {"weights": weights, "n_a_seed": n, "data": checksum}
+    kept = {"weights": weights, "n_a_seed": n, "data": checksum, "precision": precision}
     done = {(cell["evaluations"], cell["seed"]) for cell in cells}
     for seed in seeds:
         for count in evaluations:
             if (count, seed) not in done:
-                cells.append(cell(model, device, data, n, seed, count, workers, count in FINE, folder=molecules))
+                fine = count in FINE
+                cells.append(cell(model, device, data, n, seed, count, workers, fine, way=way, folder=molecules))
                 with replacing(path) as temporary:
                     temporary.write_text(json.dumps({**(known if same else {}), **kept, "cells": cells}))
     write_quality(path, model, cells, kept)
@@ -152,7 +159,8 @@ def cell(
 
 def drawn(folder: Path, model: str, device: str, n: int, seed: int, how: Sampling, workers: int | None) -> Path:
     """The file of n molecules of a seed, made unless these weights have made it so already, on whatever device."""
-    out = folder / f"{Path(model).name}-{how.steps}-{how.solver}-seed{seed}.sdf.gz"
+    precision = "" if how.precision == PRECISIONS[0] else f"-{how.precision}"
+    out = folder / f"{Path(model).name}-{how.steps}-{how.solver}{precision}-seed{seed}.sdf.gz"
     job = jobs.SampleJob(model, n, seed, how, None, device)
     note = jobs.note_of(out)
     if out.exists() and note.exists():
@@ -166,12 +174,19 @@ def drawn(folder: Path, model: str, device: str, n: int, seed: int, how: Samplin
 
 
 def draw(
-    model: str, device: str, molecules: Path, n: int, seeds: list[int], evaluations: list[int], workers: int | None
+    model: str,
+    device: str,
+    molecules: Path,
+    n: int,
+    seeds: list[int],
+    evaluations: list[int],
+    workers: int | None,
+    precision: str,
 ) -> None:
     """The molecules of every cell, without a score."""
     for seed in seeds:
         for count in evaluations:
-            how = jobs.loaded(model, device).defaults.spending(count)
+            how = jobs.loaded(model, device).defaults.updated(precision=precision).spending(count)
             print(drawn(molecules, model, device, n, seed, how, workers), flush=True)
 
 
@@ -214,29 +229,34 @@ def plot_quality(rows: list[dict], intervals: list[dict], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def speed(model: str, device: str, n: int, evaluations: list[int]) -> None:
+def speed(model: str, device: str, n: int, evaluations: list[int], precision: list[str], repeats: int) -> None:
     """`molflow sample` as a whole process, start and SDF included; memory of one batch in a process of its own."""
     rows = []
     for count in evaluations:
         how = jobs.loaded(model, device).defaults.spending(count)
-        seconds = timed(model, device, n, count)
-        rows.append({"evaluations": count, "steps": how.steps, "seconds": seconds, "molecules / s": n / seconds})
+        turns = [[timed(model, device, n, count, each) for each in precision] for _ in range(repeats)]
+        for k, each in enumerate(precision):
+            seconds = statistics.median(turn[k] for turn in turns)
+            row = {"evaluations": count, "steps": how.steps, "seconds": seconds, "molecules / s": n / seconds}
+            ratio = statistics.median(turn[k] / turn[0] for turn in turns)
+            rows.append(row | {"precision": each, f"of {precision[0]}": round(ratio, 2)})
+            print(rows[-1], flush=True)
     memory = []
     for size in (1, 64, 256, 1024):
         code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import qm9; "
         code += f"print(qm9.peak({str(locate(model))!r}, {device!r}, {size}))"
         out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
         memory.append({"molecules at once": size, "peak MiB": float(out)})
-    protocol = f"model {model}, {device}, whole process to SDF"
+    protocol = f"model {model}, {device}, whole process to SDF; medians of {repeats}, precisions in turns"
     report(f"qm9_speed_{Path(model).name}", rows, protocol=protocol, n=n, memory=memory)
     print(memory)
 
 
-def timed(model: str, device: str, n: int, count: int) -> float:
+def timed(model: str, device: str, n: int, count: int, precision: str) -> float:
     """Seconds of `molflow sample`, from the start of its process to the SDF."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "molflow", "sample", model, "--n", str(n), "--device", device]
-        command += ["--evaluations", str(count), "--out", f"{folder}/molecules.sdf"]
+        command += ["--evaluations", str(count), "--precision", precision, "--out", f"{folder}/molecules.sdf"]
         started = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
         return time.perf_counter() - started

@@ -64,6 +64,9 @@ class TrainConfig:
     minutes: float | None = None  # of the clock, validation and sampling included; instead of both
     optimizer: Literal["adamw", "muon"] = "adamw"  # muon: orthogonal steps for matrices of layers, else adamw
     init: str | None = None  # a model whose weights the run begins with
+    only: Sequence[
+        str
+    ] = ()  # parts of the network that learn, the others stay as in init: told, or layers.0; () for all
     teacher: str | None = None  # a model to learn from: labels, sizes and noise are then its
     lr: float = 5e-3
     warmup: float = 0.04  # share of the run
@@ -88,6 +91,11 @@ class TrainConfig:
             _require(f"train.{name}", getattr(self, name), 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         for name, least in (("weight_decay", 0), ("devices", 1), ("validate", 1), ("samples", 0)):
             _require(f"train.{name}", getattr(self, name), getattr(self, name) >= least, f"at least {least}")
+        if self.only and not self.init:
+            raise UserError(
+                f"train.only=[{', '.join(self.only)}] leaves the other parts as they begin, which is at random: name a "
+                "model to begin with in train.init, or leave train.only out"
+            )
         if self.compile == "graphs" and self.devices > 1:
             raise UserError(
                 f"train.compile=graphs is for one device, and train.devices={self.devices}: take none or layers"

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from molflow.batch import Batch
 from molflow.build import UserError, unknown
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -51,6 +52,18 @@ def fast_matmul() -> Iterator[None]:
         yield
     finally:
         settings.fp32_precision = before
+
+
+def in_bf16(network: Callable[..., dict[str, Tensor]]) -> Callable[..., dict[str, Tensor]]:
+    """A network that multiplies features in bf16; what it predicts comes in the precision of the coordinates."""
+
+    def read(x: Batch, t: Tensor, **given: Any) -> dict[str, Tensor]:
+        # no cache: weights cast under no_grad, for a hint, must not serve a pass that learns, nor a graph
+        with torch.autocast(x.device.type, torch.bfloat16, cache_enabled=False):
+            pred = network(x, t, **given)
+        return {name: value.to(x.pos.dtype) for name, value in pred.items()}
+
+    return read
 
 
 def wait_for(device: torch.device) -> None:

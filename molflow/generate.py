@@ -20,7 +20,7 @@ from molflow.data.formulas import Formulas
 from molflow.data.loader import BatchPlan
 from molflow.data.sizes import Sizes
 from molflow.data.wanted import Request, Wanted, formula_in
-from molflow.device import fast_matmul, is_out_of_memory
+from molflow.device import fast_matmul, in_bf16, is_out_of_memory
 from molflow.flow import Flow
 from molflow.networks.network import Network
 from molflow.paths.joint import Joint
@@ -85,6 +85,7 @@ class Model:
         haste: float | None = None,
         composition: float | None = None,
         valences: float | None = None,
+        precision: str | None = None,
         atoms: Request = None,
         progress: bool = False,
     ) -> Batch:
@@ -107,6 +108,7 @@ class Model:
             haste=haste,
             composition=composition,
             valences=valences,
+            precision=precision,
         )
         return self.sample_ids(np.arange(n), seed, how, atoms, progress)
 
@@ -208,9 +210,12 @@ class Model:
         haste: float = 1.0,
         steer: Composition | None = None,
         together: Valences | None = None,
+        precision: str = "fp32",
     ) -> Flow:
         """The network as a vector field, for one run of a solver."""
-        return Flow(self.network.eval(), self.path, self.prior, temperature, haste, steer, self.hinted, together)
+        network = self.network.eval()
+        reads = in_bf16(network) if precision == "bf16" else network
+        return Flow(reads, self.path, self.prior, temperature, haste, steer, self.hinted, together)
 
     def empty(self, wanted: Wanted, seed: int, ids: np.ndarray, sizes: np.ndarray) -> Batch:
         """Molecules before their noise: of these sizes, and told what they are to have where the network reads it."""
@@ -278,7 +283,7 @@ class Model:
         like = self.empty(wanted, seed, ids, sizes)
         rng = Rng(seed, torch.as_tensor(ids, device=self.device))
         steer = self.steering(wanted, how, seed, ids, like)
-        flow = self.flow(how.temperature, how.haste, steer, self.drawing(how))
+        flow = self.flow(how.temperature, how.haste, steer, self.drawing(how), how.precision)
         seen = None if watch is None else lambda t, x: watch(t, self.read(x))
         with fast_matmul():
             x = integrate(flow, self.prior(like, rng), self.times(how), how.method(), rng, seen)

@@ -11,6 +11,8 @@ from molflow.solvers import SOLVERS
 from molflow.solvers.schedule import GRIDS, LEARNED
 from molflow.solvers.solver import Solver
 
+PRECISIONS = ("fp32", "bf16")
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -23,6 +25,7 @@ class Sampling:
     haste: float = 1.0  # how often labels jump, for each time that their path has them jump
     composition: float = 0.0  # how strongly atoms are turned towards formulas of the training set; 0: not at all
     valences: float = 0.0  # how strongly labels are drawn such that the bonds of each atom fill its valence; 0: apart
+    precision: str = "fp32"  # of the network's matrix products of features
 
     def __post_init__(self):
         if self.steps < 1:
@@ -35,6 +38,8 @@ class Sampling:
         for name in ("composition", "valences"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UserError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
         self.method()
 
     def method(self) -> Solver:

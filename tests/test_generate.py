@@ -96,6 +96,7 @@ def test_nothing_to_make_is_a_mistake(model, n, keywords, message):
         ({"haste": -1.0}, "haste must be above 0, not -1.0"),
         ({"composition": -1.0}, "composition must be 0 or more, not -1.0"),
         ({"valences": -1.0}, "valences must be 0 or more, not -1.0"),
+        ({"precision": "bf61"}, "unknown precision 'bf61' .did you mean 'bf16'"),
         (
             {"grid": "learned"},
             "no learned grid of 50 steps; make one by `molflow tune MODEL --steps 50`, or take another",

@@ -1,16 +1,19 @@
-"""On a CUDA device: training there, its precision, no reading back within a step, compiled layers; laws of labels."""
+"""On a CUDA device: training there, its precision, no reading back within a step, compiled layers; sampling."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+import molflow
 from molflow.batch import Batch
 from molflow.chem.vocabulary import Vocabulary
 from molflow.config import parse_config
 from molflow.data.store import Store
 from molflow.paths.joint import Joint
 from molflow.paths.jump import Jump
+from molflow.rng import Rng
 from molflow.training import Training, fit, profile
 from molflow.training.stream import Item, Pairing, Streams
 from molflow.valences import Valences
@@ -137,3 +140,19 @@ def test_labels_that_fit_together_have_the_cpu_s_laws():
     there = fits.marginals({name: law.cuda() for name, law in end.items()}, x.to("cuda"))
     for name, law in here.items():
         torch.testing.assert_close(there[name].cpu(), law, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["small", "qm9-relay"])
+@pytest.mark.parametrize(("precision", "near"), [("fp32", 1e-3), ("bf16", 0.02)])
+def test_sampling_follows_the_cpu_s_flow(name, precision, near):
+    """From the same states; what the second model is told too."""
+    ids, sizes, ends = np.arange(3), np.array([9, 15, 18]), []
+    for device in ("cpu", "cuda"):
+        model = molflow.load(name, device)
+        like = model.empty(model.asked(None, model.defaults), 0, ids, sizes)
+        x = model.prior(like, Rng(0, torch.arange(3, device=device)))
+        flow = model.flow(precision=precision if device == "cuda" else "fp32")
+        ends.append([{key: value.cpu() for key, value in flow.endpoint(x, t).items()} for t in (0.0, 0.3, 0.95)])
+    for here, there in zip(*ends):
+        for key, value in here.items():
+            assert (there[key] - value).square().mean().sqrt() < near * value.square().mean().sqrt(), key

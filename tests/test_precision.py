@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+import molflow
+from molflow.batch import Batch
 from molflow.config import parse_config
 from molflow.data.store import Store
 from molflow.device import saved_bytes
+from molflow.rng import Rng
 from molflow.training import Training
 from molflow.training.stream import Item, Pairing, Streams
 
@@ -106,3 +109,23 @@ def test_recomputed_layers_give_the_same_gradient_and_keep_less(setting, precisi
     assert found[0][0] == found[1][0]
     assert torch.equal(found[0][1], found[1][1])
     assert memory[1] < 0.5 * memory[0]
+
+
+def test_sampling_in_bf16_follows_the_flow_of_fp32():
+    model = molflow.load("small", "cpu")
+    like = Batch.of_sizes([9, 18, 23])
+    noise = model.prior(like, Rng(0, torch.arange(3)))
+    for t in (0.0, 0.5, 0.9):
+        exact, rough = (model.flow(precision=precision).endpoint(noise, t) for precision in ("fp32", "bf16"))
+        for name, value in rough.items():
+            assert value.dtype == torch.float32
+            assert 0 < apart(value, exact[name]) < 0.02, (name, t)
+
+
+def test_bf16_samples_are_their_own_and_the_same_each_time():
+    model = molflow.load("small", "cpu")
+    first, again, exact = (model.sample(20, seed=1, steps=3, precision=name) for name in ("bf16", "bf16", "fp32"))
+    assert torch.equal(first.pos, again.pos)
+    assert torch.equal(first.bond, again.bond)
+    assert torch.equal(first.sizes, exact.sizes)
+    assert not torch.equal(first.pos, exact.pos)

@@ -158,6 +158,16 @@ def test_a_signal_saves_and_stops_and_says_how_to_go_on(config, whole, tmp_path,
     assert_same_run(out, whole)
 
 
+def test_a_run_of_some_parts_goes_on_as_if_it_had_not_stopped(config, whole, tmp_path, monkeypatch):
+    some = [f"train.init={whole}", "train.only=[layers.0]", "train.optimizer=muon"]
+    assert train(config, tmp_path / "whole", *some) == 0
+    with monkeypatch.context() as patch:
+        at_step(patch, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        assert train(config, tmp_path / "run", *some) == 128 + signal.SIGTERM
+    assert train(config, tmp_path / "run", *some, "--resume") == 0
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
 def test_a_second_interruption_stops_at_once(config, tmp_path, monkeypatch, capsys):
     out = tmp_path / "run"
 

@@ -24,6 +24,7 @@ def test_help_lists_every_solver_and_every_grid(capsys):
     ("how", "expected"),
     [
         (Sampling(steps=20), "20 euler steps on a quadratic grid"),
+        (Sampling(steps=20, precision="bf16"), "20 euler steps on a quadratic grid, in bf16"),
         (Sampling(steps=5, solver={"name": "heun"}, grid="sine"), "5 heun steps on a sine grid of 2 evaluations"),
         (
             Sampling(steps=1, solver="dopri5"),
@@ -64,3 +65,15 @@ def test_what_fits_together_changes_the_molecules_and_is_noted(tmp_path, capsys,
     assert files[0] != files[1]
     assert main(["sample", "small", *options, "--overwrite", f"--{option}", "much"]) == 2
     assert f"--{option}: expected float, not 'much'" in capsys.readouterr().err
+
+
+def test_bf16_is_told_noted_and_the_same_from_any_number_of_workers(tmp_path, capsys):
+    files = {}
+    for name, options in {"one": ["--workers", "0"], "two": ["--workers", "2"]}.items():
+        out = tmp_path / f"{name}.sdf"
+        options += ["--n", "120", "--steps", "2", "--out", str(out), "--device", "cpu", "--precision", "bf16"]
+        assert main(["sample", "small", *options]) == 0
+        assert "on a quadratic grid, in bf16" in capsys.readouterr().out
+        assert json.loads((tmp_path / f"{name}.sdf.json").read_text())["precision"] == "bf16"
+        files[name] = out.read_bytes()
+    assert files["one"] == files["two"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
 from molflow.build import UserError
+from molflow.checkpoint import read_weights
 from molflow.cli import main
 from molflow.config import TrainConfig, parse_config
 from molflow.data.store import Store
@@ -295,3 +297,29 @@ def test_a_dry_run_times_whole_steps_on_cheap_and_dear_batches(config):
         module.descend(optimizer, batch, rng)
         seconds.append(time.perf_counter() - started)
     assert each == pytest.approx(1e3 * sum(seconds) / len(seconds), rel=2)  # the machine may be busy: within a factor
+
+
+# -- parts that learn
+
+
+@pytest.fixture
+def begun(config, tmp_path):
+    """A model to begin with."""
+    fit(config(), tmp_path / "begun")
+    return str(tmp_path / "begun")
+
+
+def test_parts_that_are_not_named_stay_as_they_began(config, begun, tmp_path):
+    named = ["told", "layers.1"]
+    fit(config({**NETWORK, "census": True}, init=begun, only=named, optimizer="muon"), tmp_path / "run")
+    before, after = (read_weights(Path(folder)) for folder in (begun, tmp_path / "run"))
+    learnt = {name for name in after if name not in before or not torch.equal(after[name], before[name])}
+    assert {name.rpartition(".")[0].split(".")[0] for name in learnt} == {"told", "layers"}
+    assert all(name.startswith(("told.", "layers.1.")) for name in learnt)
+
+
+def test_only_parts_of_a_network_that_began_somewhere_can_learn(config, training):
+    with pytest.raises(UserError, match=r"train.only=\[told\] leaves the other parts as they begin.*train.init"):
+        config(only=["told"])
+    with pytest.raises(UserError, match="unknown part of the network in train.only 'layer'.*did you mean 'layers'"):
+        training(init="small", only=["layer"])

@@ -34,7 +34,7 @@ def learn_grids(model: Model, steps: Sequence[int], n: int = 96, seed: int = 0) 
             like = model.empty(wanted, seed, ids[places], sizes[places])
             rng = Rng(seed, torch.as_tensor(ids[places], device=model.device))
             steer = model.steering(wanted, how, seed, ids[places], like)
-            flow = model.flow(how.temperature, how.haste, steer, model.drawing(how))
+            flow = model.flow(how.temperature, how.haste, steer, model.drawing(how), how.precision)
             gram = gram + changes(flow, model.prior(like, rng), fine, rng)
     clock = {t: model.path.clock(t)["pos"] for t in fine}
     return {count: learned(clock, np.asarray(gram), count, reuse_of(how)) for count in steps}

@@ -69,7 +69,8 @@ def describe(card: Card, folder: Path) -> Lines:
     labels = (
         f", labels at temperature {how.temperature:g} and haste {how.haste:g}" if "atom" in config.data.fields else ""
     ) + "".join(f", {name} {value:g}" for name in ("composition", "valences") if (value := getattr(how, name)))
-    yield "sampling", f"{how.steps} steps of {_spell(how.solver)}, {how.grid} grid{labels}"
+    precision = "" if how.precision == "fp32" else f", in {how.precision}"
+    yield "sampling", f"{how.steps} steps of {_spell(how.solver)}, {how.grid} grid{labels}{precision}"
     if card.grids:
         yield "learned", f"grids of {', '.join(map(str, sorted(card.grids)))} steps"
     vocabulary = facts.vocabulary

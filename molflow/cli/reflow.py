@@ -20,6 +20,7 @@ def reflow(
     haste: float | None = None,
     composition: float | None = None,
     valences: float | None = None,
+    precision: str | None = None,
     valid_only: bool = False,
     device: str = "auto",
     workers: int | None = None,
@@ -44,6 +45,7 @@ def reflow(
         haste: above 1 settles atoms and bonds before coordinates (default: the model's)
         composition: how strongly elements are held to the formulas of the training set (default: the model's)
         valences: how strongly atoms and bonds are drawn such that they fit (default: the model's)
+        precision: fp32, or bf16, which some processors are quicker in (default: the model's)
         valid_only: leave out what `strict` calls invalid; the student then learns another law than its teacher's
         device: auto, cpu, cuda or mps
         workers: processes on a CPU (default: one a processor)
@@ -65,7 +67,7 @@ def reflow(
     check_data_file(out, model_files(model), overwrite)
     chosen = pick_device(device)
     teacher = loaded(model, str(chosen))
-    how = asked(teacher, steps, evaluations, grid, solver, temperature, haste, composition, valences)
+    how = asked(teacher, steps, evaluations, grid, solver, temperature, haste, composition, valences, precision)
     teacher.asked(atoms, how)
     if valid_only and "atom" not in teacher.path.paths:
         raise UserError(f"--valid-only: {model} makes points, which are neither valid nor invalid")

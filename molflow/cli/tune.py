@@ -15,6 +15,7 @@ def tune(
     haste: float | None = None,
     composition: float | None = None,
     valences: float | None = None,
+    precision: str | None = None,
     n: int = 96,
     seed: int = 0,
     device: str = "auto",
@@ -22,8 +23,8 @@ def tune(
     """Learn a model's best time grids from a few of its own molecules, and keep them and its way of sampling with it.
 
     Afterwards `--grid learned` samples on them. One fine integration serves all numbers of steps. A solver, grid,
-    temperature, haste, composition or valences that are given become the model's default. All goes into the model's
-    config.json.
+    temperature, haste, composition, valences or precision that are given become the model's default. All goes into the
+    model's config.json.
 
     Args:
         model: a run folder, the path of its weights, or a shipped model by name
@@ -34,6 +35,7 @@ def tune(
         haste: of the labels, from now on the model's
         composition: of the elements, from now on the model's
         valences: of atoms and bonds, from now on the model's
+        precision: fp32 or bf16, from now on the model's
         n: molecules to look at
         seed: another seed, other molecules
         device: auto, cpu, cuda or mps
@@ -58,6 +60,7 @@ def tune(
         haste=haste,
         composition=composition,
         valences=valences,
+        precision=precision,
     )
     loaded.check(how)
     wanted = {*steps, how.steps} if how.grid == LEARNED else {*steps}  # or the default would have no grid

@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 from lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from molflow.batch import Batch
-from molflow.build import at
+from molflow.build import at, unknown
 from molflow.checkpoint import begin_from, taught_by
 from molflow.config import EPOCHS, Config
 from molflow.data.loader import Loader
 from molflow.data.store import Store
-from molflow.device import Leash, fast_matmul
+from molflow.device import Leash, fast_matmul, in_bf16
 from molflow.experiment import Facts, make_model, make_objective
 from molflow.rng import Rng, seed_of
 from molflow.training.compiling import Compiled, RecordedStep
@@ -48,6 +48,7 @@ class Training(LightningModule):
         self.objective = make_objective(config, self.model, self.teacher)
         self.objective.coupling.prepare(store.prop_names, store.meta)
         self.network = self.model.network
+        hold_still(self.network, config.train.only)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.batches = len(self.loader().plan)  # of an epoch
         self.compiled = Compiled(self.network, config.train.compile)
@@ -125,12 +126,7 @@ class Training(LightningModule):
     ) -> dict[str, Tensor]:
         """The loss of each field; with bf16, the network alone computes in it. ``noise``: a batch made ready before."""
 
-        def read(x: Batch, t: Tensor, **given) -> dict[str, Tensor]:
-            # no cache: weights cast under no_grad, for the hint, must not serve the pass that learns, nor a graph
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.uses_bf16(), cache_enabled=False):
-                pred = network(x, t, **given)
-            return {name: value.to(x.pos.dtype) for name, value in pred.items()}
-
+        read = in_bf16(network) if self.uses_bf16() else network
         if noise is not None:
             return with_noise(self.objective, noise)(read, batch, rng)
         return self.objective(read, self.model.vocabulary.encode(batch), rng)
@@ -165,7 +161,8 @@ class Training(LightningModule):
         if self.compiled.graphs is not None:
             kernel = getattr(optimizer, "optimizer", optimizer)  # within Lightning's wrapper
             if self.recorded is None or self.recorded.optimizer is not kernel:
-                self.recorded = RecordedStep(kernel, list(self.network.parameters()), lambda: self._take(kernel))
+                learning = [weight for weight in self.network.parameters() if weight.requires_grad]
+                self.recorded = RecordedStep(kernel, learning, lambda: self._take(kernel))
             return self.recorded()
         return self._take(optimizer)
 
@@ -248,3 +245,21 @@ class Training(LightningModule):
         if self.config.train.minutes:
             kept = state.get("length")  # none in a run of so many steps, or of an earlier version
             self.length = Minutes.resumed(kept, self.config.train.minutes, self.steps_done, self.seconds)
+
+
+def hold_still(network: nn.Module, only: Sequence[str]) -> None:
+    """Leave the weights as they are but those of the parts named ``only``, where some are.
+
+    >>> pair = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    >>> hold_still(pair, ["1"])
+    >>> [name for name, weight in pair.named_parameters() if weight.requires_grad]
+    ['1.weight', '1.bias']
+    """
+    named = dict(network.named_parameters())
+    for part in only:
+        if not any(f"{name}.".startswith(f"{part}.") for name in named):
+            raise unknown(
+                "part of the network in train.only", part, dict.fromkeys(name.split(".")[0] for name in named)
+            )
+    for name, weight in named.items():
+        weight.requires_grad_(not only or any(f"{name}.".startswith(f"{part}.") for part in only))

@@ -24,6 +24,7 @@ _TOLD = [
     "haste",
     "composition",
     "valences",
+    "precision",
     "atoms",
     "device",
     "date",
