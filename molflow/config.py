@@ -75,7 +75,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     clip: float = 1.0  # norm of the gradient
     ema: float = 0.999
-    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on CUDA devices that have it
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on devices that multiply it
     compile: Literal["none", "layers", "graphs"] = "none"  # layers: by torch.compile; graphs: recorded CUDA graphs
     device: str = "auto"
     devices: int = 1  # processes of data-parallel training

@@ -54,6 +54,13 @@ def fast_matmul() -> Iterator[None]:
         settings.fp32_precision = before
 
 
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether it has instructions for products of bf16, so that these take less time than those of fp32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
 def in_bf16(network: Callable[..., dict[str, Tensor]]) -> Callable[..., dict[str, Tensor]]:
     """A network that multiplies features in bf16; what it predicts comes in the precision of the coordinates."""
 

@@ -44,7 +44,7 @@ def test_compiled_layers_give_the_gradient_of_those_that_are_not(few_molecules, 
     from torch._dynamo.testing import CompileCounterWithBackend
 
     values = {"data": {"path": str(few_molecules), "pairs": 4000}, "network": NETWORK}
-    config = parse_config({**values, "train": {"compile": "none", "device": "cpu"}})
+    config = parse_config({**values, "train": {"compile": "none", "device": "cpu", "precision": "fp32"}})
     training = Training(config, Store(config.data.path))
     training.objective.hint = 0.0
     pairing = Pairing(training.objective, training.model.vocabulary, Streams(0))

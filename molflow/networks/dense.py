@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu, softmax
+from torch.nn.functional import linear, silu, softmax
 from torch.utils.checkpoint import checkpoint
 
 from molflow.batch import PAIR_FIELDS, Batch
@@ -166,7 +166,7 @@ class Layer(nn.Module):
         z = add_product(add_product(z, e, of_state), rows(features), of_features)
         z = silu(z, inplace=not torch.is_grad_enabled())  # [B N N, P]
         (change, told), (start, level) = (part.tensor_split([P]) for part in self.to_pairs.parameters())
-        e = add_product(e + start.to(e.dtype), z, change)
+        e = add_product(e, z, change, start)
         few = torch.addmm(level.unsqueeze(1), told, z.t()).view(-1, B, N, N)
         logits, moves, gate, sides = few.split(self.shares[1:])
         if self.closed is not None:
@@ -196,11 +196,14 @@ def rows(first: Tensor) -> Tensor:
     return first.flatten(1).t()
 
 
-def add_product(total: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """total + x W^T in the memory of ``total``, which nobody else reads; autocast has no such product."""
+def add_product(total: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """total + x W^T, and a bias; without one in the memory of ``total``, which nobody else reads.
+
+    Autocast has no such product, and a CPU is slow to add a bias in bf16 but within the product.
+    """
     if torch.is_autocast_enabled(total.device.type):
-        return torch.addmm(total, x, weight.t())
-    return total.addmm_(x, weight.t())
+        return torch.addmm(total, x, weight.t()) if bias is None else total + linear(x, weight, bias)
+    return (total if bias is None else total + bias).addmm_(x, weight.t())
 
 
 def triangles(sides: Tensor, mask: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from molflow.checkpoint import begin_from, taught_by
 from molflow.config import EPOCHS, Config
 from molflow.data.loader import Loader
 from molflow.data.store import Store
-from molflow.device import Leash, fast_matmul, in_bf16
+from molflow.device import Leash, fast_matmul, in_bf16, multiplies_bf16
 from molflow.experiment import Facts, make_model, make_objective
 from molflow.rng import Rng, seed_of
 from molflow.training.compiling import Compiled, RecordedStep
@@ -133,7 +133,7 @@ class Training(LightningModule):
 
     def uses_bf16(self) -> bool:
         wanted = self.config.train.precision
-        return wanted == "bf16" or (wanted == "auto" and self.device.type == "cuda" and torch.cuda.is_bf16_supported())
+        return wanted == "bf16" or (wanted == "auto" and multiplies_bf16(self.device))
 
     def descend(
         self,
