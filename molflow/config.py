@@ -64,9 +64,7 @@ class TrainConfig:
     minutes: float | None = None  # of the clock, validation and sampling included; instead of both
     optimizer: Literal["adamw", "muon"] = "adamw"  # muon: orthogonal steps for matrices of layers, else adamw
     init: str | None = None  # a model whose weights the run begins with
-    only: Sequence[
-        str
-    ] = ()  # parts of the network that learn, the others stay as in init: told, or layers.0; () for all
+    only: Sequence[str] = ()  # parts of the network that learn, as told or layers.0, the others staying; (): all
     teacher: str | None = None  # a model to learn from: labels, sizes and noise are then its
     lr: float = 5e-3
     warmup: float = 0.04  # share of the run

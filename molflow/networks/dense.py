@@ -202,7 +202,10 @@ def add_product(total: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = 
     Autocast has no such product, and a CPU is slow to add a bias in bf16 but within the product.
     """
     if torch.is_autocast_enabled(total.device.type):
-        return torch.addmm(total, x, weight.t()) if bias is None else total + linear(x, weight, bias)
+        if bias is None:
+            return torch.addmm(total, x, weight.t())
+        product = linear(x, weight, bias)
+        return total.to(product.dtype) + product
     return (total if bias is None else total + bias).addmm_(x, weight.t())
 
 
