@@ -129,3 +129,12 @@ def test_bf16_samples_are_their_own_and_the_same_each_time():
     assert torch.equal(first.bond, again.bond)
     assert torch.equal(first.sizes, exact.sizes)
     assert not torch.equal(first.pos, exact.pos)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_auto_is_bf16_where_the_processor_multiplies_it(setting, monkeypatch, native):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert setting("auto")[0].uses_bf16() == native
+    assert setting("bf16")[0].uses_bf16()
+    assert not setting("fp32")[0].uses_bf16()
