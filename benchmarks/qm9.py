@@ -231,6 +231,8 @@ def plot_quality(rows: list[dict], intervals: list[dict], path: Path) -> None:
 
 def speed(model: str, device: str, n: int, evaluations: list[int], precision: list[str], repeats: int) -> None:
     """`molflow sample` as a whole process, start and SDF included; memory of one batch in a process of its own."""
+    if repeats < 1:
+        raise UserError(f"--repeats must be at least 1, not {repeats}")
     rows = []
     for count in evaluations:
         how = jobs.loaded(model, device).defaults.spending(count)

@@ -1,4 +1,4 @@
-"""Which device computes, and its fast road for fp32 matrix products."""
+"""Which device computes, and its fast roads for matrix products, in fp32 and in bf16."""
 
 from __future__ import annotations
 

@@ -255,11 +255,11 @@ def hold_still(network: nn.Module, only: Sequence[str]) -> None:
     >>> [name for name, weight in pair.named_parameters() if weight.requires_grad]
     ['1.weight', '1.bias']
     """
-    named = dict(network.named_parameters())
+    named, learning = dict(network.named_parameters()), set()
     for part in only:
-        if not any(f"{name}.".startswith(f"{part}.") for name in named):
-            raise unknown(
-                "part of the network in train.only", part, dict.fromkeys(name.split(".")[0] for name in named)
-            )
-    for name, weight in named.items():
-        weight.requires_grad_(not only or any(f"{name}.".startswith(f"{part}.") for part in only))
+        found = {name for name in named if f"{name}.".startswith(f"{part}.")}
+        if not found:
+            raise unknown("part of the network in train.only", part, {name.split(".")[0] for name in named})
+        learning |= found
+    for name, weight in named.items() if only else ():
+        weight.requires_grad_(name in learning)
