@@ -250,7 +250,8 @@ def speed(model: str, device: str, n: int, evaluations: list[int], precision: li
         out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
         memory.append({"molecules at once": size, "peak MiB": float(out)})
     protocol = f"model {model}, {device}, whole process to SDF; medians of {repeats}, precisions in turns"
-    report(f"qm9_speed_{Path(model).name}", rows, protocol=protocol, n=n, memory=memory)
+    where = "" if device == "cpu" else f"_{device}"
+    report(f"qm9_speed_{Path(model).name}{where}", rows, protocol=protocol, n=n, memory=memory)
     print(memory)
 
 

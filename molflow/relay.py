@@ -1,7 +1,8 @@
-"""Models of the same ways -> one model, each of them for a stretch of the time (networks/relay.py)."""
+"""Models of the same ways -> one model, each of them for a stretch of the time (networks/relay.py), and back."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -12,9 +13,9 @@ from torch import Tensor
 
 from molflow.build import UserError
 from molflow.checkpoint import Card, load, read_card, save
-from molflow.config import Config, mapping_of
+from molflow.config import Config, mapping_of, parse_config
 from molflow.data.censuses import Censuses
-from molflow.experiment import Facts, predicted, ways_of
+from molflow.experiment import Facts, predicted, tells, ways_of
 from molflow.run import versions
 
 
@@ -47,6 +48,30 @@ def join(sources: Sequence[str | Path], at: Sequence[float], out: str | Path) ->
     ]
     told = next((card.facts.censuses for card in cards if card.facts.censuses), first.facts.censuses)
     save(out, weights, config, replace(first.facts, censuses=told), {**versions(), "legs": legs})
+    return Path(out)
+
+
+def part(source: str | Path, t: float, out: str | Path) -> Path:
+    """Write into ``out`` the model that ``source``, joined of several, asks at the time ``t``: to train on from."""
+    card = read_card(source)
+    legs = card.provenance.get("legs")
+    if not legs:
+        raise UserError(f"{source} is not joined of several models: --part takes one out of a relay")
+    if not 0 <= t <= 1:
+        raise UserError(f"--part {t:g}: times go from 0, noise, to 1, molecules")
+    k = bisect_right([leg["start"] for leg in legs], t) - 1
+    provenance = {key: value for key, value in legs[k].items() if key not in ("model", "start", "config")}
+    config = parse_config(legs[k]["config"])
+    facts = card.facts if tells(config.network) else replace(card.facts, censuses=Censuses())
+    begin = f"runners.{k}."
+    weights = load(source, device="cpu").network.state_dict()
+    save(
+        out,
+        {name.removeprefix(begin): w for name, w in weights.items() if name.startswith(begin)},
+        config,
+        facts,
+        provenance,
+    )
     return Path(out)
 
 

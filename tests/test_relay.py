@@ -85,6 +85,31 @@ def test_the_card_tells_what_each_leg_was_trained_with(make, tmp_path, capsys):
     assert "relay(runners=[2 x dense(width=16" in told and "from 0 " in told and "from 0.5" in told
 
 
+@pytest.mark.parametrize(("t", "name"), [(0, "a"), (0.5, "b"), (1, "b")])
+def test_a_part_is_the_model_that_was_joined(make, tmp_path, t, name):
+    """Its weights, its samples and its card."""
+    given = {"a": make("a", 1, times="uniform"), "b": make("b", 2)}
+    both, out = str(tmp_path / "both"), tmp_path / "part"
+    assert main(["relay", *given.values(), "--at", "0.5", "--out", both]) == 0
+    assert main(["relay", both, "--part", str(t), "--out", str(out)]) == 0
+    assert all(map(torch.equal, sampled(out), sampled(given[name])))
+    ours, theirs = read_card(out), read_card(given[name])
+    assert (ours.config, ours.facts, ours.provenance) == (theirs.config, theirs.facts, theirs.provenance)
+
+
+def test_what_is_no_part_is_refused(make, tmp_path, capsys):
+    a, both, out = make("a", 1), str(tmp_path / "both"), str(tmp_path / "c")
+    assert main(["relay", a, make("b", 2), "--at", "0.5", "--out", both]) == 0
+    for given, says in (
+        ([a, "--part", "0.5"], "not joined"),
+        ([both, "--part", "1.5"], "times go from 0"),
+        ([both, a, "--part", "0.5"], "give it that one"),
+        ([both, "--at", "0.5", "--part", "0.5"], "no --at"),
+    ):
+        assert main(["relay", *given, "--out", out]) == 2
+        assert says in capsys.readouterr().err
+
+
 def test_a_joined_model_trains_on(make, tmp_path, root, capsys):
     """On data of its own kind, as the first weights of a run with its network."""
     small = f"data.path={root / 'data' / 'small.safetensors'}"

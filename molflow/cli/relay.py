@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def relay(models: Sequence[str], *, at: Sequence[float], out: str, overwrite: bool = False) -> None:
+def relay(
+    models: Sequence[str], *, at: Sequence[float] = (), part: float | None = None, out: str, overwrite: bool = False
+) -> None:
     """Join models into one whose way they go in turn: each has its stretch of the time from noise (0) to molecule (1).
 
     Weights are then trained for a part of the way alone, and an evaluation costs what one of them costs. Train them
     from one model, each with a law of times about its stretch; noise, coupling, paths and data stay the same. What
-    comes out samples, scores and trains as any model does.
+    comes out samples, scores and trains as any model does. With --part one of them is taken out again.
 
     Args:
         models: run folders, paths of weights, or shipped models by name, in the order of their stretches
         at: the times at which one hands over to the next: one fewer than models
+        part: instead, write the model that a joined one asks at this time, to train on from
         out: the folder of the new model
         overwrite: replace a model that is there
 
@@ -22,15 +25,20 @@ def relay(models: Sequence[str], *, at: Sequence[float], out: str, overwrite: bo
         molflow train configs/qm9_cpu.yaml train.init=qm9 "times={name: beta, a: 3, b: 4}" --out runs/early
         molflow train configs/qm9_cpu.yaml train.init=qm9 "times={name: beta, a: 4, b: 1}" --out runs/late
         molflow relay runs/early runs/late --at 0.6 --out runs/relay
+        molflow relay qm9-relay --part 0.9 --out runs/end
     """
     from pathlib import Path
 
+    from molflow.build import UserError
     from molflow.checkpoint import CONFIG, WEIGHTS
     from molflow.cli.outputs import check_outputs, model_files
     from molflow.relay import join
+    from molflow.relay import part as taken
 
+    if part is not None and (at or len(models) != 1):
+        raise UserError("--part takes one model out of one that was joined: give it that one, and no --at")
     if Path(out).is_dir():
         read = [file for model in models for file in model_files(model)]
         check_outputs({"--out": Path(out) / WEIGHTS, "its card": Path(out) / CONFIG}, read, overwrite)
-    path = join(models, at, out)
+    path = join(models, at, out) if part is None else taken(models[0], part, out)
     print(f"{path} written; try: molflow sample {path} --n 100 --out molecules.sdf")
