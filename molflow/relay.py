@@ -16,6 +16,7 @@ from molflow.checkpoint import Card, load, read_card, save
 from molflow.config import Config, mapping_of, parse_config
 from molflow.data.censuses import Censuses
 from molflow.experiment import Facts, predicted, tells, ways_of
+from molflow.networks.relay import Relay
 from molflow.run import versions
 
 
@@ -52,26 +53,22 @@ def join(sources: Sequence[str | Path], at: Sequence[float], out: str | Path) ->
 
 
 def part(source: str | Path, t: float, out: str | Path) -> Path:
-    """Write into ``out`` the model that ``source``, joined of several, asks at the time ``t``: to train on from."""
-    card = read_card(source)
-    legs = card.provenance.get("legs")
-    if not legs:
-        raise UserError(f"{source} is not joined of several models: --part takes one out of a relay")
+    """Write into ``out`` the network that the relay ``source`` asks at the time ``t``, as a model: to train on from.
+
+    Its card is what it was joined with, or the relay's own where its networks were trained together.
+    """
+    card, network = read_card(source), load(source, device="cpu").network
+    if not isinstance(network, Relay):
+        raise UserError(f"{source} is one network: --part takes one out of a relay of several")
     if not 0 <= t <= 1:
         raise UserError(f"--part {t:g}: times go from 0, noise, to 1, molecules")
-    k = bisect_right([leg["start"] for leg in legs], t) - 1
-    provenance = {key: value for key, value in legs[k].items() if key not in ("model", "start", "config")}
-    config = parse_config(legs[k]["config"])
+    k = bisect_right(network.starts, t) - 1
+    config, provenance = replace(card.config, network=network.specs[k]), card.provenance
+    if legs := provenance.get("legs"):
+        config = parse_config(legs[k]["config"])
+        provenance = {key: value for key, value in legs[k].items() if key not in ("model", "start", "config")}
     facts = card.facts if tells(config.network) else replace(card.facts, censuses=Censuses())
-    begin = f"runners.{k}."
-    weights = load(source, device="cpu").network.state_dict()
-    save(
-        out,
-        {name.removeprefix(begin): w for name, w in weights.items() if name.startswith(begin)},
-        config,
-        facts,
-        provenance,
-    )
+    save(out, network.runners[k].state_dict(), config, facts, provenance)
     return Path(out)
 
 

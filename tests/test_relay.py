@@ -97,11 +97,20 @@ def test_a_part_is_the_model_that_was_joined(make, tmp_path, t, name):
     assert (ours.config, ours.facts, ours.provenance) == (theirs.config, theirs.facts, theirs.provenance)
 
 
+def test_a_part_of_networks_trained_together_has_their_card(make, tmp_path):
+    both = make("both", 1, network={"name": "relay", "runners": [NETWORK, {**NETWORK, "width": 8}], "starts": [0, 0.5]})
+    assert main(["relay", both, "--part", "0.7", "--out", str(tmp_path / "late")]) == 0
+    card, weights = read_card(tmp_path / "late"), load(tmp_path / "late", "cpu").network.state_dict()
+    assert (card.config.network, card.provenance) == ({**NETWORK, "width": 8}, read_card(both).provenance)
+    theirs = load(both, "cpu").network.state_dict()
+    assert all(torch.equal(theirs[f"runners.1.{name}"], weight) for name, weight in weights.items())
+
+
 def test_what_is_no_part_is_refused(make, tmp_path, capsys):
     a, both, out = make("a", 1), str(tmp_path / "both"), str(tmp_path / "c")
     assert main(["relay", a, make("b", 2), "--at", "0.5", "--out", both]) == 0
     for given, says in (
-        ([a, "--part", "0.5"], "not joined"),
+        ([a, "--part", "0.5"], "is one network"),
         ([both, "--part", "1.5"], "times go from 0"),
         ([both, a, "--part", "0.5"], "give it that one"),
         ([both, "--at", "0.5", "--part", "0.5"], "no --at"),

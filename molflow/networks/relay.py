@@ -42,7 +42,7 @@ class Relay(Network):
         for k, spec in enumerate(runners):
             with at("runners", k):
                 built.append(build("network", NETWORKS, spec, fields=fields, dim=dim))
-        self.starts, self.runners = tuple(starts), nn.ModuleList(built)
+        self.starts, self.specs, self.runners = tuple(starts), tuple(runners), nn.ModuleList(built)
         self.symmetries = frozenset.intersection(*(runner.symmetries for runner in built))
         self.spans = all(runner.spans for runner in built)
         self.census = any(runner.census for runner in built)
