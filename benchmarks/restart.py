@@ -77,7 +77,7 @@ def main() -> None:
             flow = model.flow(haste=haste)
             with fast_matmul():
                 x = integrate(flow, x, times, Multistep(), rng)
-            made += model.vocabulary.decode(x).replace(props={}).to_rdkit()  # what it was told is no scalar
+            made += model.read(x).to_rdkit()
         return made
 
     held_out = kept.store.batch(kept.index).to_rdkit()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from molflow.build import UserError
@@ -62,7 +62,7 @@ def part(source: str | Path, t: float, out: str | Path) -> Path:
         raise UserError(f"{source} is one network: --part takes one out of a relay of several")
     if not 0 <= t <= 1:
         raise UserError(f"--part {t:g}: times go from 0, noise, to 1, molecules")
-    k = bisect_right(network.starts, t) - 1
+    k = int(network.leg(torch.tensor(t, dtype=torch.float64)))
     config, provenance = replace(card.config, network=network.specs[k]), card.provenance
     if legs := provenance.get("legs"):
         config = parse_config(legs[k]["config"])

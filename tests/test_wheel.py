@@ -47,7 +47,7 @@ def test_wheel_holds_the_package_and_the_model_alone(wheel):
         assert {f"molflow/pretrained/{model}/{file}" for file in ("model.safetensors", "config.json")} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert default <= 16 * 2**20
-    assert wheel.stat().st_size < 60e6
+    assert wheel.stat().st_size < 50e6
 
 
 def test_wheel_samples_in_a_bare_environment(wheel, tmp_path):

@@ -52,10 +52,14 @@ class Relay(Network):
         """Those of all runners: what is compiled one by one."""
         return nn.ModuleList(layer for runner in self.runners for layer in getattr(runner, "layers", [runner]))
 
+    def leg(self, t: Tensor) -> Tensor:
+        """The number of the runner that goes at each time, [B]."""
+        return torch.bucketize(t, t.new_tensor(self.starts[1:]), right=True)
+
     def forward(
         self, x: Batch, t: Tensor, *, hint: Hint | None = None, span: Tensor | None = None
     ) -> dict[str, Tensor]:
-        leg = torch.bucketize(t, t.new_tensor(self.starts[1:]), right=True)  # [B]
+        leg = self.leg(t)
         legs = leg.unique().tolist()
         given = {} if span is None else {"span": span}
         if len(legs) == 1:  # as whenever a batch is sampled
