@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
@@ -40,6 +41,7 @@ class Card:
     facts: Facts
     grids: Mapping[int, Sequence[float]]  # learned time grids, by their number of steps
     provenance: Mapping[str, Any]  # versions, steps, data: whatever its training wrote down
+    leans: Mapping[int, Sequence[float]] = field(default_factory=dict)  # learned, of its censuses, by steps
 
 
 def save(
@@ -49,6 +51,7 @@ def save(
     facts: Facts,
     provenance: Mapping[str, Any],
     grids: Mapping[int, Sequence[float]] | None = None,
+    leans: Mapping[int, Sequence[float]] | None = None,
 ) -> None:
     """Write a model into a folder; each file appears whole or not at all."""
     folder = Path(folder)
@@ -59,7 +62,8 @@ def save(
         "molflow": __version__,
         "config": config.to_dict(),
         **facts.to_dict(),
-        **({"grids": {str(steps): list(times) for steps, times in grids.items()}} if grids else {}),
+        **({"grids": _by_steps(grids)} if grids else {}),
+        **({"leans": _by_steps(leans)} if leans else {}),
         "provenance": dict(provenance),
     }
     tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
@@ -76,6 +80,7 @@ def load(source: str | Path, device: str = "auto") -> Model:
     card = read_card(folder)
     model = make_model(card.config, card.facts)
     model.grids.update(card.grids)
+    model.leans.update(card.leans)
     try:
         model.network.load_state_dict(read_weights(folder))
     except RuntimeError as error:
@@ -160,8 +165,9 @@ def read_card(source: str | Path) -> Card:
     try:
         facts = Facts.from_dict(values)
         config, grids = parse_config(values["config"], str(path)), parse_grids(values.get("grids", {}))
-        return Card(config, facts, grids, values.get("provenance", {}))
-    except (KeyError, TypeError, AttributeError) as error:
+        leans = {int(steps): facts.censuses.leaning(lean).lean for steps, lean in values.get("leans", {}).items()}
+        return Card(config, facts, grids, values.get("provenance", {}), leans)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error} is missing or wrong); fetch the model again") from None
 
 
@@ -180,14 +186,32 @@ def parse_grids(values: Mapping[str, Sequence[float]]) -> dict[int, list[float]]
 
 def keep_sampling(source: str | Path, how: Sampling, grids: Mapping[int, Sequence[float]]) -> Path:
     """Keep a way of sampling and learned grids beside a model's weights, over those of as many steps."""
+    merged = {**read_card(source).grids, **grids}
+    with rewriting(source) as card:
+        card["config"]["sample"] = asdict(how)
+        card["grids"] = _by_steps(merged)
+    return locate(source) / CONFIG
+
+
+def keep_leans(source: str | Path, leans: Mapping[int, Sequence[float]]) -> Path:
+    """Keep beside a model's weights how the censuses that it is told lean, over those of as many steps."""
+    merged = {**read_card(source).leans, **leans}
+    with rewriting(source) as card:
+        card["leans"] = _by_steps(merged)
+    return locate(source) / CONFIG
+
+
+def _by_steps(learned: Mapping[int, Sequence[float]]) -> dict[str, list[float]]:
+    return {str(steps): list(learned[steps]) for steps in sorted(learned)}
+
+
+@contextmanager
+def rewriting(source: str | Path) -> Iterator[dict[str, Any]]:
+    """What is in a model's card, written to it anew when the block ends well."""
     path = locate(source) / CONFIG
-    known = read_card(source).grids
     card = json.loads(path.read_text())
-    merged = {**known, **grids}
-    card["config"]["sample"] = asdict(how)
-    card["grids"] = {str(steps): list(merged[steps]) for steps in sorted(merged)}
+    yield card
     write_atomically(path, json.dumps(card, indent=1) + "\n")
-    return path
 
 
 def locate(source: str | Path) -> Path:

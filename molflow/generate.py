@@ -62,6 +62,7 @@ class Model:
         self.paired = paired  # whether noise was paired with data by what they are
         self.defaults = defaults or Sampling()
         self.grids: dict[int, Sequence[float]] = dict(grids or {})  # learned, by their number of steps
+        self.leans: dict[int, Sequence[float]] = {}  # learned, of its censuses, by the number of steps
         self.evaluations = 0  # of the network, for the latest molecules
         self.too_many_pairs = float("inf")  # the least that has not fitted into memory
 
@@ -198,11 +199,18 @@ class Model:
 
     def asked(self, atoms: Request, how: Sampling) -> Wanted:
         """What the molecules are to have; a UserError where the model cannot be held to it."""
-        wanted = Wanted(self.sizes, self.formulas, self.censuses).asked(atoms, self.vocabulary.kinds)
+        censuses = self.censuses.leaning(self.lean(how.steps)) if self.censuses else self.censuses
+        wanted = Wanted(self.sizes, self.formulas, censuses).asked(atoms, self.vocabulary.kinds)
         told = self.network.census and wanted.censuses
         if formula_in(atoms) and not (how.composition or told):
             raise UserError(f"composition 0 leaves the formula {atoms} to chance: give it a strength, such as 4")
         return wanted
+
+    def lean(self, steps: int) -> list[float]:
+        """How its censuses lean where it takes so many steps: as learned of as many, or between its neighbours."""
+        known = sorted(self.leans)
+        columns = zip(*(self.leans[count] for count in known))
+        return [float(np.interp(np.log(steps), np.log(known), column)) for column in columns]
 
     def flow(
         self,

@@ -30,7 +30,7 @@ LEVELS = (
         "experiment",
         "minima",
     ),
-    ("training", "checkpoint", "run", "jobs", "reflow", "relay"),
+    ("training", "checkpoint", "run", "jobs", "reflow", "relay", "telling"),
     ("viewer",),
     ("cli", "__main__"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import pytest
 import torch
 
 import molflow
+from molflow import telling
 from molflow.batch import Batch
 from molflow.build import UserError
-from molflow.checkpoint import CONFIG, begin_from, load, read_card, save
+from molflow.checkpoint import CONFIG, WEIGHTS, begin_from, keep_leans, load, read_card, save
 from molflow.chem.census import CENSUS, take, width
 from molflow.chem.vocabulary import Vocabulary
 from molflow.cli import main
@@ -255,3 +257,99 @@ def test_a_student_and_its_teacher_are_told_the_same(stirred):
     objective.each(student.network, x, Rng(0, torch.arange(2)))
     assert told and heard
     assert all(torch.equal(census, told[0]) for census in (*told, *heard))
+
+
+def leaning(**numbers):
+    """A lean by its first numbers, c of carbon and n of nitrogen."""
+    return [0.0, numbers.get("c", 0.0), numbers.get("n", 0.0), *[0.0] * (width(VOCABULARY.classes) - 3)]
+
+
+def test_what_is_told_leans_as_learned_of_as_many_steps(model):
+    model.leans = {4: leaning(c=3.0), 16: leaning(c=-3.0)}
+    for steps, lean in ((2, 3.0), (4, 3.0), (8, 0.0), (16, -3.0), (99, -3.0)):
+        censuses = model.asked(None, Sampling(steps=steps)).censuses
+        assert censuses.lean == pytest.approx(leaning(c=lean)) and censuses.weights == TABLE.weights
+    four = np.full(400, 4)
+    shares = [
+        (model.asked(None, Sampling(steps=steps)).censuses.at(0, np.arange(400), four)[:, 1] == 2).mean()
+        for steps in (4, 8, 16)
+    ]
+    assert shares[0] > 0.8 > 0.4 > shares[1] > 0.1 > 0.05 > shares[2]
+
+
+def test_leans_are_kept_with_the_model(model, tmp_path):
+    save(tmp_path / "m", model.network.state_dict(), config(), FACTS, {}, leans={3: leaning(n=0.5)})
+    keep_leans(tmp_path / "m", {8: leaning(c=0.25)})
+    again = load(tmp_path / "m", "cpu")
+    assert again.leans == {3: tuple(leaning(n=0.5)), 8: tuple(leaning(c=0.25))}
+    assert again.censuses == TABLE and read_card(tmp_path / "m").facts == FACTS
+    model.leans = again.leans
+    assert same(again.sample(6, steps=3, seed=1), model.sample(6, steps=3, seed=1))
+
+
+def test_a_damaged_lean_is_told(model, tmp_path):
+    save(tmp_path / "m", model.network.state_dict(), config(), FACTS, {}, leans={3: leaning()[:-1]})
+    with pytest.raises(UserError, match="the lean of its censuses is missing or wrong"):
+        load(tmp_path / "m", "cpu")
+
+
+def test_a_relay_has_none_of_its_parts_leans(model, tmp_path):
+    """They were learned of those parts' own molecules."""
+    save(tmp_path / "m", model.network.state_dict(), config(), FACTS, {}, leans={3: leaning(c=1.0)})
+    assert not load(join([tmp_path / "m"] * 2, [0.5], tmp_path / "joined"), "cpu").leans
+
+
+@pytest.fixture
+def folder(model, tmp_path):
+    save(tmp_path / "m", model.network.state_dict(), config(), FACTS, {})
+    return tmp_path / "m"
+
+
+def tell(folder, *options):
+    return main(["tell", str(folder), "--n", "120", "--seed", "1", "--device", "cpu", *options])
+
+
+def test_the_command_learns_what_to_tell(folder, capsys):
+    assert tell(folder, "--steps", "2,3", "--workers", "0") == 0
+    said = capsys.readouterr().out
+    assert "config.json written; try: molflow sample" in said and said.count("now told") == 2
+    first = load(folder, "cpu")
+    assert sorted(first.leans) == [2, 3] and any(first.leans[2])
+    assert [path.name for path in sorted(folder.iterdir())] == [CONFIG, WEIGHTS]
+    assert main(["info", str(folder)]) == 0
+    assert "leaning as learned of 2, 3 steps" in capsys.readouterr().out
+
+
+def test_shards_and_workers_do_not_change_what_is_learned(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "other")
+    assert tell(folder, "--steps", "2", "--workers", "0") == tell(tmp_path / "other", "--steps", "2", "--workers", "2")
+    assert load(folder, "cpu").leans == load(tmp_path / "other", "cpu").leans
+
+
+def test_a_model_that_is_told_nothing_learns_nothing(folder, capsys):
+    before = (folder / CONFIG).read_bytes()
+    assert main(["tell", "qm9", "--n", "2"]) == 2
+    assert "qm9 is told nothing" in capsys.readouterr().err
+    assert tell(folder, "--steps", "0") == 2
+    assert main(["tell", str(folder), "--n", "0"]) == 2
+    assert (folder / CONFIG).read_bytes() == before
+
+
+def test_what_was_drawn_before_it_was_killed_is_not_drawn_again(folder, monkeypatch, capsys):
+    drawn, whole = [], telling.draw
+
+    def draw(job, i):
+        if len(drawn) == 3:
+            raise UserError("killed")
+        drawn.append((job.how.steps, i))
+        return whole(job, i)
+
+    monkeypatch.setattr(telling, "draw", draw)
+    assert tell(folder, "--steps", "2,3", "--workers", "0") == 2
+    assert not load(folder, "cpu").leans
+    assert "the others are kept in" in capsys.readouterr().err
+    assert tell(folder, "--steps", "2,3", "--workers", "0", "--n", "7") == 2
+    assert "holds parts of another job" in capsys.readouterr().err
+    monkeypatch.setattr(telling, "draw", lambda job, i: drawn.append((job.how.steps, i)) or whole(job, i))
+    assert tell(folder, "--steps", "2,3", "--workers", "0") == 0
+    assert drawn == [(2, 0), (2, 1), (3, 0), (3, 1)]

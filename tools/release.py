@@ -59,11 +59,11 @@ def main() -> None:
         provenance["legs"] = [{**leg, "config": without_places(parse_config(leg["config"])).to_dict()} for leg in legs]
     folder = SHIPPED / args.name
     weights = half_precision(load_file(args.run / WEIGHTS))
-    save(folder, weights, config, card.facts, provenance, card.grids)
+    save(folder, weights, config, card.facts, provenance, card.grids, card.leans)
     after = figures(str(folder), args.n, args.seed)
     how = config.sample
     scores = {"n": args.n, "seed": args.seed, **asdict(how), **after}
-    save(folder, weights, config, card.facts, {**provenance, "scores": scores}, card.grids)
+    save(folder, weights, config, card.facts, {**provenance, "scores": scores}, card.grids, card.leans)
     for name, rate in after.items():
         print(f"{name}: {rate['value']:.1%} ({rate['count']} of {rate['of']}); at 32 bits {before[name]['value']:.1%}")
     size = (folder / WEIGHTS).stat().st_size + (folder / CONFIG).stat().st_size

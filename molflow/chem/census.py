@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from molflow.batch import PAIR_FIELDS, Batch
+
+if TYPE_CHECKING:
+    from molflow.chem.vocabulary import Vocabulary
 
 CENSUS = "census"  # the property of a batch that holds it, [B, M]
 UNKNOWN = -1  # in the place of its numbers, of a molecule that nothing is told of
@@ -24,6 +28,20 @@ def width(classes: Mapping[str, int]) -> int:
     """
     labels = sum(count - 1 if name in PAIR_FIELDS else count for name, count in classes.items())
     return labels + (len(GRAPH) + len(PLACES) * classes["atom"] if "bond" in classes else 0)
+
+
+def names(vocabulary: Vocabulary) -> list[str]:
+    """What each number of a census counts.
+
+    >>> from molflow.chem.vocabulary import Vocabulary
+    >>> names(Vocabulary(("H", "C"), bonds=(0, 1, 2)))[:5]
+    ['H', 'C', 'bonds of order 1', 'bonds of order 2', 'conjugated bonds']
+    """
+    words = {"atom": "{}", "charge": "atoms of charge {:+}", "bond": "bonds of order {}"}
+    labels = {"atom": vocabulary.atoms, "charge": vocabulary.charges, "bond": vocabulary.bonds[1:]}
+    counts = [words[name].format(label) for name in vocabulary.classes for label in labels[name]]
+    places = [f"{kind} {place}" for place in PLACES for kind in vocabulary.atoms]
+    return [*counts, *GRAPH, *places] if vocabulary.bonds else counts
 
 
 def take(x: Batch, classes: Mapping[str, int]) -> Tensor:

@@ -22,6 +22,7 @@ VERBS = {  # molflow/cli/<verb>.py holds a function of that name, or VERBS with 
     "distill": "train a student of few steps from a teacher of many",
     "relay": "join models into one, each for a stretch of the way",
     "tune": "learn a model's best time grids from its own molecules",
+    "tell": "learn what to tell a model, that its molecules have what the data have",
     "info": "show what is installed, or what a run, a model or a data set holds",
     "completion": "print what a shell needs to complete all of this",
 }

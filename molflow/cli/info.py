@@ -81,7 +81,9 @@ def describe(card: Card, folder: Path) -> Lines:
     total = sum(sizes.values())
     yield "sizes", f"{min(sizes)} to {max(sizes)} atoms, mean {sum(n * w for n, w in sizes.items()) / total:.1f}"
     if facts.censuses:
-        yield "told", f"a census each, of the {len(facts.censuses.weights):,} of the training molecules"
+        steps = ", ".join(map(str, sorted(card.leans)))
+        leaning = f", leaning as learned of {steps} steps" if steps else ""
+        yield "told", f"a census each, of the {len(facts.censuses.weights):,} of the training molecules{leaning}"
     yield "data", facts.checksum or "no checksum"
     legs = card.provenance.get("legs", [])
     for leg in legs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 _STREAM = 0xCE2505  # keeps this draw apart from that of sizes and from the noise
 MOST = 20_000  # that a model keeps
 PAIRS = 200_000  # read at once
+DOUBT = 0.1  # pulls a lean to none: a share of a number's own variance
+RARE = 0.05  # spread of a number in the data below which samples tell nothing of it
 
 
 @dataclass(frozen=True)
 class Censuses:
     """A distribution of censuses (chem/census.py), {numbers: weight}, stored with a model that is told them.
+
+    ``lean`` has a number for each of a census's: one more of it is told that many e-folds as often as in the data.
 
     >>> table = Censuses({"1 4 4": 1, "2 1 2": 3}, atoms=2)
     >>> table.at(0, ids=[0, 1, 2], sizes=[5, 3, 9]).tolist()
@@ -34,6 +38,7 @@ class Censuses:
 
     weights: Mapping[str, float] = field(default_factory=dict)
     atoms: int = 0  # of each census, how many of the leading numbers count atoms
+    lean: Sequence[float] = ()
 
     def __bool__(self) -> bool:
         return bool(self.weights)
@@ -59,7 +64,46 @@ class Censuses:
         for element in set(numbers):
             kinds = [kind for kind, number in enumerate(numbers) if number == element]
             fits &= self._rows[:, kinds].sum(1) == counts.get(element, 0)
-        return Censuses({text: w for (text, w), fit in zip(self.weights.items(), fits) if fit}, self.atoms)
+        return replace(self, weights={text: w for (text, w), fit in zip(self.weights.items(), fits) if fit})
+
+    def leaning(self, lean: Sequence[float]) -> Censuses:
+        """The same distribution, leaning so: by one number for each that a census has, or by none."""
+        if tuple(lean) == tuple(self.lean):
+            return self
+        if len(lean) not in (0, self._rows.shape[1] if self else 0) or not np.isfinite(lean).all():
+            raise TypeError("the lean of its censuses")
+        return replace(self, lean=tuple(lean))
+
+    def corrected(self, sizes: Mapping[int, float], told: np.ndarray, found: np.ndarray) -> Censuses:
+        """Leaning so that molecules have in the mean what the data have, by what some were told and had, [n, M] both.
+
+        What they had too little of is told more often, as much as it takes at first order: ridge regression of what is
+        missing on what a lean brings, each number in units of its spread in the data.
+        """
+        law, means = self.leaning(())._law(sizes)
+        spread = np.sqrt(law @ (self._rows - law @ self._rows) ** 2)
+        varies = spread > RARE
+        missing = (told - found).mean(0)[varies] / spread[varies]
+        within = ((self._rows - means) / np.where(varies, spread, 1))[:, varies]  # a molecule's size is drawn before
+        turned = (within * law[:, None]).T @ within  # what the means gain by a lean
+        lean = np.zeros(len(spread))
+        lean[varies] = np.linalg.solve(turned + DOUBT * np.eye(len(turned)), missing) / spread[varies]
+        return self.leaning(lean.tolist())
+
+    def mean(self, sizes: Mapping[int, float]) -> np.ndarray:
+        """Of each number, over molecules of these sizes."""
+        law, _ = self._law(sizes)
+        return law @ self._rows
+
+    def _law(self, sizes: Mapping[int, float]) -> tuple[np.ndarray, np.ndarray]:
+        """How likely each census is with these sizes, [R], and the means of those of its size, [R, M]."""
+        atoms = self._rows[:, : self.atoms].sum(1)
+        law, means = np.zeros(len(atoms)), np.zeros(self._rows.shape)
+        for size in np.unique(atoms).tolist():
+            there = atoms == size
+            share = self._likely[there] / self._likely[there].sum()
+            law[there], means[there] = sizes.get(size, 0) * share, share @ self._rows[there]
+        return law / law.sum(), means
 
     def at(self, seed: int, ids: Sequence[int] | np.ndarray, sizes: Sequence[int] | np.ndarray) -> np.ndarray:
         """For the molecules with these numbers a census each, [n, M]: the same in whatever shards.
@@ -73,8 +117,13 @@ class Censuses:
         return np.array([[int(number) for number in text.split()] for text in self.weights], np.int64)
 
     @cached_property
+    def _likely(self) -> np.ndarray:
+        weights = np.array(list(self.weights.values()), float)
+        return weights * np.exp(self._rows @ np.array(self.lean)) if self.lean else weights
+
+    @cached_property
     def _drawn(self) -> BySize:
-        return BySize(self._rows[:, : self.atoms].sum(1), list(self.weights.values()), _STREAM)
+        return BySize(self._rows[:, : self.atoms].sum(1), self._likely, _STREAM)
 
 
 def counted(store: Store, vocabulary: Vocabulary, split: str = "train") -> tuple[np.ndarray, np.ndarray]:
