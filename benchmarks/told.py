@@ -1,9 +1,9 @@
 """A model that is told what its molecules are to have: python benchmarks/told.py --data qm9.safetensors --model M.
 
-Its samples as it draws them, and with nothing told: how good they are, how far from the data, what they are made of,
-and in what share of them the formula, the bonds and the whole census are those that were told. And training molecules
-of the censuses that were told, and of those that the samples have: how far from the data these would be were nothing
-wrong but their censuses.
+Its samples as it draws them, told the training set's censuses as they are where what it is told leans (molflow tell),
+and told nothing: how good they are, how far from the data, what they are made of, and in what share of them the
+formula, the bonds and the whole census are those that were told. And training molecules of the censuses of the training
+set, and of those that the samples have: how far from the data these would be were nothing wrong but their censuses.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from variety import held_out, made_of, scored
 
 import molflow
 from molflow.batch import Batch
-from molflow.build import UserError
 from molflow.chem.census import take
 from molflow.chem.vocabulary import Vocabulary
 from molflow.data.censuses import Censuses, counted
 from molflow.data.store import Store
+from molflow.telling import check_told
 
 
 def main() -> None:
@@ -44,29 +44,33 @@ def main() -> None:
         rows.append(row)
         print(row, flush=True)
 
-    if not (model.network.census and table):
-        raise UserError(f"model {args.model} is told nothing: its network has no census")
-    ids = np.arange(args.n)
-    wanted = table.at(args.seed, ids, model.sizes.at(args.seed, ids))
+    check_told(model, args.model)
+    ids, leans = np.arange(args.n), model.leans
+    sizes = model.sizes.at(args.seed, ids)
     known = Known(args.data, model.vocabulary)
-    keep({"evaluations": "data of the censuses told", **scored(known.some(wanted, args.seed), args.data)})
+    drawn = known.some(table.at(args.seed, ids, sizes), args.seed)
+    keep({"evaluations": "data of the training set's censuses", **scored(drawn, args.data)})
+    ways = {"leaning": (table, leans), "plainly": (table, {}), "nothing": (Censuses(), {})}
     for count in args.evaluations:
-        for told in (True, False):
-            model.censuses = table if told else Censuses()
-            batch = model.sample(args.n, seed=args.seed, steps=model.defaults.spending(count).steps)
+        for told, (model.censuses, model.leans) in ways.items():
+            if told == "leaning" and not leans:
+                continue
+            how = model.defaults.spending(count)
+            batch = model.sample(args.n, seed=args.seed, steps=how.steps)
             row = {"evaluations": count, "told": told, **scored(batch, args.data)}
-            if not told:
+            if told == "nothing":
                 keep(row)
                 continue
+            wanted = model.asked(None, how).censuses.at(args.seed, ids, sizes)
             found = take(model.vocabulary.encode(batch), model.vocabulary.classes).long().numpy()
             keep(row | kept(found == wanted, model.vocabulary))
             twins = known.some(found, args.seed)
-            having = {"have one": round(100 * len(twins) / args.n, 1)}
+            having = {"told": told, "have one": round(100 * len(twins) / args.n, 1)}
             keep({"evaluations": f"data of the censuses found at {count}", **scored(twins, args.data), **having})
     rows.append({"evaluations": "data", **made_of(held_out(args.data))})
     protocol = (
-        f"model {args.model} as it samples, told and not told; % of all samples; distances in units of the floor; "
-        "triple: bonds a molecule; formula, bonds, all: % of the samples that have what they were told; "
+        f"model {args.model} as it samples, told leaning, plainly or nothing; % of all samples; distances in units of "
+        "the floor; triple: bonds a molecule; formula, bonds, all: % of the samples that have what they were told; "
         "data of censuses: a training molecule for each, have one: % of those for which there is one"
     )
     report(args.name, rows, protocol=protocol, n=args.n, seed=args.seed)

@@ -207,8 +207,13 @@ class Model:
         return wanted
 
     def lean(self, steps: int) -> list[float]:
-        """How its censuses lean where it takes so many steps: as learned of as many, or between its neighbours."""
+        """How its censuses lean where it takes so many steps: as learned of as many, or between its neighbours.
+
+        Beyond the most it is as with the most, whose errors are the network's; below the fewest not at all.
+        """
         known = sorted(self.leans)
+        if not known or steps < known[0]:
+            return []
         columns = zip(*(self.leans[count] for count in known))
         return [float(np.interp(np.log(steps), np.log(known), column)) for column in columns]
 
