@@ -23,8 +23,8 @@ def tell(
     A model that is told what its molecules are to have (network.census) does not always make that: some of it, such as
     small rings, it makes too seldom. This draws molecules, compares what they have with what they were told, and from
     then on the model is told more often of what it had made too little of. No molecule is chosen by what it became. It
-    goes into the model's config.json, for each number of steps: between two of them it is in between, beyond the most as
-    with the most, and below the fewest the model is told as before.
+    goes into the model's config.json, for each number of steps: between two of them it is in between, beyond the most
+    as with the most, and below the fewest the model is told as before.
 
     Args:
         model: a run folder, the path of its weights, or a shipped model by name
