@@ -29,7 +29,8 @@ RARE = 0.05  # spread of a number in the data below which samples tell nothing o
 class Censuses:
     """A distribution of censuses (chem/census.py), {numbers: weight}, stored with a model that is told them.
 
-    ``lean`` has a number for each of a census's: one more of it is told that many e-folds as often as in the data.
+    ``lean`` has a number for each of a census's: with each that it has more of it a census is likelier than in the data
+    by so many e-folds.
 
     >>> table = Censuses({"1 4 4": 1, "2 1 2": 3}, atoms=2)
     >>> table.at(0, ids=[0, 1, 2], sizes=[5, 3, 9]).tolist()
