@@ -75,6 +75,7 @@ LESS = {  # for each command what makes it quick; the last value of an option co
     "data toy": "--n 200",
     "train": "train.steps=2 train.epochs=null train.minutes=null train.samples=2 train.validate=1",
     "tune": "--steps 2",
+    "tell": "--steps 2 --n 8 --workers 0",
     "straightness": "--n 4",
     "reflow": "--pairs 8 --workers 1",
     "likelihood": "--n 2",
