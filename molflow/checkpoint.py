@@ -193,12 +193,11 @@ def keep_sampling(source: str | Path, how: Sampling, grids: Mapping[int, Sequenc
     return locate(source) / CONFIG
 
 
-def keep_leans(source: str | Path, leans: Mapping[int, Sequence[float]]) -> Path:
+def keep_leans(source: str | Path, leans: Mapping[int, Sequence[float]]) -> None:
     """Keep beside a model's weights how the censuses that it is told lean, over those of as many steps."""
     merged = {**read_card(source).leans, **leans}
     with rewriting(source) as card:
         card["leans"] = _by_steps(merged)
-    return locate(source) / CONFIG
 
 
 def _by_steps(learned: Mapping[int, Sequence[float]]) -> dict[str, list[float]]:

@@ -199,23 +199,12 @@ class Model:
 
     def asked(self, atoms: Request, how: Sampling) -> Wanted:
         """What the molecules are to have; a UserError where the model cannot be held to it."""
-        censuses = self.censuses.leaning(self.lean(how.steps)) if self.censuses else self.censuses
+        censuses = self.censuses.of_steps(how.steps, self.leans)
         wanted = Wanted(self.sizes, self.formulas, censuses).asked(atoms, self.vocabulary.kinds)
         told = self.network.census and wanted.censuses
         if formula_in(atoms) and not (how.composition or told):
             raise UserError(f"composition 0 leaves the formula {atoms} to chance: give it a strength, such as 4")
         return wanted
-
-    def lean(self, steps: int) -> list[float]:
-        """How its censuses lean where it takes so many steps: as learned of as many, or between its neighbours.
-
-        Beyond the most it is as with the most, whose errors are the network's; below the fewest not at all.
-        """
-        known = sorted(self.leans)
-        if not known or steps < known[0]:
-            return []
-        columns = zip(*(self.leans[count] for count in known))
-        return [float(np.interp(np.log(steps), np.log(known), column)) for column in columns]
 
     def flow(
         self,

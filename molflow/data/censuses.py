@@ -73,7 +73,20 @@ class Censuses:
             return self
         if len(lean) not in (0, self._rows.shape[1] if self else 0) or not np.isfinite(lean).all():
             raise TypeError("the lean of its censuses")
-        return replace(self, lean=tuple(lean))
+        other = replace(self, lean=tuple(lean))
+        vars(other)["_rows"] = self._rows  # the same ones, which take long to read
+        return other
+
+    def of_steps(self, steps: int, leans: Mapping[int, Sequence[float]]) -> Censuses:
+        """Leaning as learned of molecules of so many steps, or between those of fewer and of more.
+
+        Beyond the most it is as with the most, whose errors are the network's; below the fewest not at all.
+        """
+        known = sorted(leans)
+        if not self or not known or steps < known[0]:
+            return self
+        columns = zip(*(leans[count] for count in known))
+        return self.leaning([float(np.interp(np.log(steps), np.log(known), column)) for column in columns])
 
     def corrected(self, sizes: Mapping[int, float], told: np.ndarray, found: np.ndarray) -> Censuses:
         """Leaning so that molecules have in the mean what the data have, by what some were told and had, [n, M] both.

@@ -91,7 +91,7 @@ def test_a_lean_has_a_number_for_each_of_a_census(lean):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_what_is_lost_on_the_way_is_told_more_often(seed):
-    """However well a model listens: a fifth of one thing it does not make, and of another it makes some unasked."""
+    """However well a model listens: a tenth of one thing it does not make, and of another it makes some unasked."""
     table = spread_out(seed)
 
     def heard(told, seed):
