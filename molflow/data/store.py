@@ -75,7 +75,7 @@ class Store:
         if most is not None and most < 1:
             raise UserError(f"the number of molecules to take must be at least 1, not {most}")
         index = np.arange(len(self)) if split == "all" else np.flatnonzero(self.split == SPLITS.index(split))
-        return index if most is None else index[:: max(1, len(index) // most)][:most]
+        return index if most is None or most >= len(index) else index[np.arange(most) * len(index) // most]
 
     @property
     def prop_names(self) -> tuple[str, ...]:
