@@ -2,6 +2,7 @@
 
     python benchmarks/qm9.py quality --data qm9.safetensors [--n 2000] [--seeds 0 1]   # against evaluations
     python benchmarks/qm9.py draw FOLDER --device cuda                # molecules for quality, made on another machine
+    python benchmarks/qm9.py real --data qm9.safetensors [--n 1000 2500]   # the same scores of the data's own
     python benchmarks/qm9.py speed [--precision fp32 bf16]            # to an SDF on this machine, and memory
     python benchmarks/qm9.py curve runs/qm9 runs/base           # against training
 
@@ -23,6 +24,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import RESULTS, command, report
@@ -52,6 +55,7 @@ RATES = {
     "legacy molecule": ("legacy", "molecule_stable"),
     "legacy valid": ("legacy", "valid"),
 }
+DISTANCES = ("bond", "angle", "torsion")
 REAL = 95.7  # % of this set that edm calls stable: python benchmarks/scoring.py
 PEERS = {  # edm molecule stable, as published: evaluations -> %
     "EDM": {101: 67.2, 1000: 82.0},
@@ -79,6 +83,10 @@ def main() -> None:
         part.add_argument("--evaluations", type=int, nargs="+", default=EVALUATIONS)
         part.add_argument("--workers", type=int)
         part.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0])
+    real_part = parts.add_parser("real", help="scores of the data's own molecules, drawn as if a model had made them")
+    real_part.add_argument("--data", required=True)
+    real_part.add_argument("--n", type=int, nargs="+", default=(1000, 2500))
+    real_part.add_argument("--seeds", type=int, nargs="+", default=tuple(range(10)))
     speed_part = parts.add_parser("speed", help="molecules a second, noise to SDF, and peak memory")
     speed_part.add_argument("--n", type=int, default=1000)
     speed_part.add_argument("--evaluations", type=int, nargs="+", default=(1, 5, 10, 20, 50))
@@ -87,7 +95,7 @@ def main() -> None:
     curve_part = parts.add_parser("curve", help="what runs' samples were worth as they were trained")
     curve_part.add_argument("runs", nargs="+")
     args = vars(parser.parse_args())
-    {"quality": quality, "draw": draw, "speed": speed, "curve": curve}[args.pop("part")](**args)
+    {"quality": quality, "draw": draw, "real": real, "speed": speed, "curve": curve}[args.pop("part")](**args)
 
 
 def quality(
@@ -140,21 +148,26 @@ def cell(
     how = jobs.loaded(model, device).defaults.updated(**(way or {})).spending(count)
     with tempfile.TemporaryDirectory() as passing:
         out = drawn(folder or Path(passing), model, device, n, seed, how, workers)
-        tier = ["fast", "forcefield"] if fine else ["protocols"]
-        scores = molflow.score(str(out), reference=data, tier=tier, protocols=["edm", "strict", "legacy"], rows=False)
+        found = judged(str(out), data, ["fast", "forcefield"] if fine else ["protocols"])
         others = more(molflow.read(out)) if more else {}
-    found = {"evaluations": count, "seed": seed, "solver": how.solver, "grid": how.grid, "steps": how.steps}
-    found["temperature"] = how.temperature
+    way = {"solver": how.solver, "grid": how.grid, "steps": how.steps, "temperature": how.temperature}
+    print(f"{count} evaluations, seed {seed}: strict valid {Rate(*found['strict valid'])}", flush=True)
+    return {"evaluations": count, "seed": seed, **way, **found, **others}
+
+
+def judged(molecules: str | molflow.Batch, data: str, tier: list[str]) -> dict[str, Any]:
+    """Counts of the rates, [of how many]; of the tiers beyond protocols distances with floors, and strain."""
+    scores = molflow.score(molecules, reference=data, tier=tier, protocols=["edm", "strict", "legacy"], rows=False)
+    found: dict[str, Any] = {}
     for name, (protocol, rate) in RATES.items():
         value = scores[protocol].rates[rate]
         found[name] = [value.count, value.of]
-    if fine:
-        for what in ("bond", "angle", "torsion"):
-            section = scores.sections["distributions"][what]
-            found[f"{what} distance"], found[f"{what} floor"] = section["distance"], section["floor"]
+    for what in DISTANCES if "fast" in tier else ():
+        section = scores.sections["distributions"][what]
+        found[f"{what} distance"], found[f"{what} floor"] = section["distance"], section["floor"]
+    if "forcefield" in tier:
         found["strain"] = plain(scores.sections["energy"]["forcefield"])
-    print(f"{count} evaluations, seed {seed}: strict valid {scores['strict'].valid}", flush=True)
-    return found | others
+    return found
 
 
 def drawn(folder: Path, model: str, device: str, n: int, seed: int, how: Sampling, workers: int | None) -> Path:
@@ -190,6 +203,26 @@ def draw(
             print(drawn(molecules, model, device, n, seed, how, workers), flush=True)
 
 
+def real(model: str, device: str, data: str, n: list[int], seeds: list[int]) -> None:
+    """What a model would score whose molecules were the data's: all of these, drawn with replacement."""
+    store, rows, cells = Store(data), [], []
+    for count in n:
+        found = []
+        for seed in seeds:
+            index = np.random.default_rng(seed).integers(len(store), size=count)
+            found.append({"n": count, "seed": seed, **judged(store.batch(index), data, ["fast"])})
+            print(f"{count:,} molecules, seed {seed}: {found[-1]['edm valid unique'][0]} valid and unique", flush=True)
+        rates = {name: Rate(*map(sum, zip(*(each[name] for each in found)))) for name in RATES}
+        row = {"n": count, "draws": len(seeds), **{name: round(100 * rate.value, 1) for name, rate in rates.items()}}
+        for what in DISTANCES:
+            ratios = [each[f"{what} distance"] / each[f"{what} floor"] for each in found]
+            row |= {f"{what} / floor": round(statistics.mean(ratios), 2), f"{what}, most": round(max(ratios), 2)}
+        rows.append(row)
+        cells += found
+    protocol = "molecules of the data with replacement, of all splits; as qm9_quality: % of all, distances over floors"
+    report("qm9_quality_real", rows, protocol=protocol, n=max(n), seed=min(seeds), seeds=list(seeds), cells=cells)
+
+
 def write_quality(path: Path, model: str, cells: list[dict], kept: Mapping[str, Any]) -> None:
     """Rows over all seeds that were measured, be they asked for this time or before."""
     rows, intervals, n = [], [], kept["n_a_seed"]
@@ -199,7 +232,7 @@ def write_quality(path: Path, model: str, cells: list[dict], kept: Mapping[str, 
         rates = {name: Rate(*map(sum, zip(*(cell[name] for cell in same)))) for name in RATES}
         row = {"evaluations": count, "n": n * len(same), "solver": str(same[0]["solver"]), "grid": same[0]["grid"]}
         rows.append({**row, **{name: round(100 * rate.value, 1) for name, rate in rates.items() if rate.of}})
-        for what in ("bond", "angle", "torsion"):
+        for what in DISTANCES:
             if f"{what} floor" in same[0]:
                 ratios = [cell[f"{what} distance"] / cell[f"{what} floor"] for cell in same]
                 rows[-1][f"{what} / floor"] = round(sum(ratios) / len(ratios), 2)
