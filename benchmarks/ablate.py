@@ -44,7 +44,7 @@ from molflow.training import Training, fit
 ROOT = Path(__file__).resolve().parent.parent
 BASE = "base"
 ARMS: dict[str, list[str]] = {  # the base is what every other arm changes further
-    BASE: ["train.optimizer=muon"],
+    BASE: ["train.optimizer=muon", "sample.valences=0"],  # labels drawn apart, as in all rows that are kept
     "adamw": ["train.optimizer=adamw"],
     "adamw, lr 12e-3": ["train.optimizer=adamw", "train.lr=12e-3"],
     "triangles": ["network.triangles=16"],
@@ -78,8 +78,8 @@ ARMS: dict[str, list[str]] = {  # the base is what every other arm changes furth
     "pair width 24": ["network.pair_width=24"],
     "pair width 64": ["network.pair_width=64"],
     "vectors 5": ["network.vectors=5"],
-    "bf16": ["train.precision=bf16", "sample.valences=0"],
-    "told a census": ["network.census=true", "sample.valences=0"],
+    "bf16": ["train.precision=bf16"],
+    "told a census": ["network.census=true"],
     "192 x 6": ["network.width=192", "network.pair_width=48", "network.layers=6"],
     "192 x 8": ["network.width=192", "network.pair_width=48", "train.lr=4.0e-3"],
     "96 x 12": ["network.width=96", "network.pair_width=32", "network.layers=12"],
