@@ -263,9 +263,11 @@ def plot_quality(rows: list[dict], intervals: list[dict], path: Path) -> None:
 
 
 def speed(model: str, device: str, n: int, evaluations: list[int], precision: list[str], repeats: int) -> None:
-    """`molflow sample` as a whole process, start and SDF included; memory of one batch in a process of its own."""
+    """`molflow sample` as a whole process, start and SDF included, and its start; memory of one batch by itself."""
     if repeats < 1:
         raise UserError(f"--repeats must be at least 1, not {repeats}")
+    start = statistics.median(timed(model, device, 1, 1, PRECISIONS[0]) for _ in range(repeats))
+    print(f"one molecule, one evaluation: {start:.1f} s", flush=True)
     rows = []
     for count in evaluations:
         how = jobs.loaded(model, device).defaults.spending(count)
@@ -284,7 +286,7 @@ def speed(model: str, device: str, n: int, evaluations: list[int], precision: li
         memory.append({"molecules at once": size, "peak MiB": float(out)})
     protocol = f"model {model}, {device}, whole process to SDF; medians of {repeats}, precisions in turns"
     where = "" if device == "cpu" else f"_{device}"
-    report(f"qm9_speed_{Path(model).name}{where}", rows, protocol=protocol, n=n, memory=memory)
+    report(f"qm9_speed_{Path(model).name}{where}", rows, protocol=protocol, n=n, start=start, memory=memory)
     print(memory)
 
 
