@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _STREAM = 0xCE2505  # keeps this draw apart from that of sizes and from the noise
 MOST = 20_000  # that a model keeps
 PAIRS = 200_000  # read at once
-DOUBT = 0.03  # of both regressions of a lean: a share of a number's own variance
+DOUBT = 0.1  # pulls a lean to none: a share of a number's own variance
 RARE = 0.05  # spread of a number in the data below which samples tell nothing of it
 
 
@@ -91,25 +91,17 @@ class Censuses:
     def corrected(self, sizes: Mapping[int, float], told: np.ndarray, found: np.ndarray) -> Censuses:
         """Leaning so that molecules have in the mean what the data have, by what some were told and had, [n, M] both.
 
-        Of what they had too little they are told more, as much as it takes at first order: a lean changes what is told
-        by the covariances of the table, and what is lacking by its regression on what is told, since of more that is
-        told not all is made. Both are solved with a ridge, each number in units of its spread in the data.
+        What they had too little of is told more often, as much as it takes at first order: ridge regression of what is
+        missing on what a lean brings, each number in units of its spread in the data.
         """
         law, means = self.leaning(())._law(sizes)
         spread = np.sqrt(law @ (self._rows - law @ self._rows) ** 2)
         varies = spread > RARE
+        missing = (told - found).mean(0)[varies] / spread[varies]
         within = ((self._rows - means) / np.where(varies, spread, 1))[:, varies]  # a molecule's size is drawn before
-        turned = (within * law[:, None]).T @ within  # what the means of what is told gain by a lean
-
-        of_size = dict(zip(self._rows[:, : self.atoms].sum(1).tolist(), means))
-        usual = np.array([of_size[size] for size in told[:, : self.atoms].sum(1).tolist()])
-        more, lacking = ((each / np.where(varies, spread, 1))[:, varies] for each in (told - usual, told - found))
-        around, doubt = more - more.mean(0), DOUBT * np.eye(len(turned))
-        slope = np.linalg.solve(around.T @ around / len(told) + doubt, around.T @ lacking / len(told))
-        missing = lacking.mean(0) - more.mean(0) @ slope  # when told as the data are
-        made = turned - slope.T @ turned
+        turned = (within * law[:, None]).T @ within  # what the means gain by a lean
         lean = np.zeros(len(spread))
-        lean[varies] = np.linalg.solve(made.T @ made + doubt, made.T @ missing) / spread[varies]
+        lean[varies] = np.linalg.solve(turned + DOUBT * np.eye(len(turned)), missing) / spread[varies]
         return self.leaning(lean.tolist())
 
     def mean(self, sizes: Mapping[int, float]) -> np.ndarray:

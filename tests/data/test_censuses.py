@@ -89,31 +89,24 @@ def test_a_lean_has_a_number_for_each_of_a_census(lean):
         spread_out().leaning(lean)
 
 
-def losing(table, told, seed, heeds):
-    """What a model has that was told this: of one thing a tenth is not made, and another is made unasked now and then.
-
-    The first it heeds with this chance, and else has as much of it as some molecule of the data of that size.
-    """
-    rng = np.random.default_rng(seed)
-    some = table.at(seed + 100, np.arange(len(told)), told[:, :2].sum(1))
-    found = told.copy()
-    found[:, 2] = rng.binomial(np.where(rng.random(len(told)) < heeds, told[:, 2], some[:, 2]), 0.9)
-    found[:, 3] += rng.random(len(told)) < 0.1
-    return found
-
-
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("heeds", [1.0, 0.5])
-def test_what_is_lost_on_the_way_is_told_more_often(seed, heeds):
-    """However well a model listens: what it heeds by half is told by twice as much more."""
+def test_what_is_lost_on_the_way_is_told_more_often(seed):
+    """However well a model listens: a tenth of one thing it does not make, and of another it makes some unasked."""
     table = spread_out(seed)
+
+    def heard(told, seed):
+        rng = np.random.default_rng(seed)
+        found = told.copy()
+        found[:, 2] = rng.binomial(told[:, 2], 0.9)
+        found[:, 3] += rng.random(len(told)) < 0.1
+        return found
+
     told = drawn(table, seed=seed)
-    better = table.corrected(SIZES, told, losing(table, told, seed, heeds))
+    better = table.corrected(SIZES, told, heard(told, seed))
     goal = table.mean(SIZES)
-    before = losing(table, drawn(table, seed=9), 8, heeds).mean(0) - goal
-    after = losing(table, drawn(better, seed=9), 8, heeds).mean(0) - goal
+    before = heard(drawn(table, seed=9), 8).mean(0) - goal
+    after = heard(drawn(better, seed=9), 8).mean(0) - goal
     assert (abs(before[2:]) > 0.08).all()
-    assert (abs(after[2:]) < 0.3 * abs(before[2:])).all()
-    told = drawn(better, seed=seed)
-    again = better.corrected(SIZES, told, losing(table, told, seed, heeds))
-    assert np.allclose(again.lean, better.lean, atol=0.07), "it is not piled on what is leaning"
+    assert (abs(after[2:]) < 0.4 * abs(before[2:])).all()
+    again = better.corrected(SIZES, drawn(better, seed=seed), heard(drawn(better, seed=seed), seed))
+    assert np.allclose(again.lean, better.lean, atol=0.05), "it is not piled on what is leaning"
