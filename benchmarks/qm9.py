@@ -150,9 +150,9 @@ def cell(
         out = drawn(folder or Path(passing), model, device, n, seed, how, workers)
         found = judged(str(out), data, ["fast", "forcefield"] if fine else ["protocols"])
         others = more(molflow.read(out)) if more else {}
-    way = {"solver": how.solver, "grid": how.grid, "steps": how.steps, "temperature": how.temperature}
+    by = {"solver": how.solver, "grid": how.grid, "steps": how.steps, "temperature": how.temperature}
     print(f"{count} evaluations, seed {seed}: strict valid {Rate(*found['strict valid'])}", flush=True)
-    return {"evaluations": count, "seed": seed, **way, **found, **others}
+    return {"evaluations": count, "seed": seed, **by, **found, **others}
 
 
 def judged(molecules: str | molflow.Batch, data: str, tier: list[str]) -> dict[str, Any]:
