@@ -36,6 +36,7 @@ from molflow.atomic import replacing
 from molflow.build import UserError
 from molflow.checkpoint import locate
 from molflow.data.store import Store
+from molflow.metrics.internal import KINDS
 from molflow.metrics.measurement import plain
 from molflow.metrics.rate import Rate
 from molflow.run import Run
@@ -55,7 +56,6 @@ RATES = {
     "legacy molecule": ("legacy", "molecule_stable"),
     "legacy valid": ("legacy", "valid"),
 }
-DISTANCES = ("bond", "angle", "torsion")
 REAL = 95.7  # % of this set that edm calls stable: python benchmarks/scoring.py
 PEERS = {  # edm molecule stable, as published: evaluations -> %
     "EDM": {101: 67.2, 1000: 82.0},
@@ -162,7 +162,7 @@ def judged(molecules: str | molflow.Batch, data: str, tier: list[str]) -> dict[s
     for name, (protocol, rate) in RATES.items():
         value = scores[protocol].rates[rate]
         found[name] = [value.count, value.of]
-    for what in DISTANCES if "fast" in tier else ():
+    for what in KINDS if "fast" in tier else ():
         section = scores.sections["distributions"][what]
         found[f"{what} distance"], found[f"{what} floor"] = section["distance"], section["floor"]
     if "forcefield" in tier:
@@ -205,6 +205,8 @@ def draw(
 
 def real(model: str, device: str, data: str, n: list[int], seeds: list[int]) -> None:
     """What a model would score whose molecules were the data's: all of these, drawn with replacement."""
+    if min(n) < 1:
+        raise UserError(f"--n must be at least 1, not {min(n)}")
     store, rows, cells = Store(data), [], []
     for count in n:
         found = []
@@ -212,15 +214,30 @@ def real(model: str, device: str, data: str, n: list[int], seeds: list[int]) -> 
             index = np.random.default_rng(seed).integers(len(store), size=count)
             found.append({"n": count, "seed": seed, **judged(store.batch(index), data, ["fast"])})
             print(f"{count:,} molecules, seed {seed}: {found[-1]['edm valid unique'][0]} valid and unique", flush=True)
-        rates = {name: Rate(*map(sum, zip(*(each[name] for each in found)))) for name in RATES}
-        row = {"n": count, "draws": len(seeds), **{name: round(100 * rate.value, 1) for name, rate in rates.items()}}
-        for what in DISTANCES:
-            ratios = [each[f"{what} distance"] / each[f"{what} floor"] for each in found]
-            row |= {f"{what} / floor": round(statistics.mean(ratios), 2), f"{what}, most": round(max(ratios), 2)}
-        rows.append(row)
+        most = {f"{what}, most": round(max(over_floor(found, what)), 2) for what in KINDS}
+        rows.append({"n": count, "draws": len(seeds), **columns(found), **most})
         cells += found
     protocol = "molecules of the data with replacement, of all splits; as qm9_quality: % of all, distances over floors"
     report("qm9_quality_real", rows, protocol=protocol, n=max(n), seed=min(seeds), seeds=list(seeds), cells=cells)
+
+
+def together(cells: list[dict]) -> dict[str, Rate]:
+    """The rates of several seeds as one, those that something was counted for."""
+    rates = {name: Rate(*map(sum, zip(*(cell[name] for cell in cells)))) for name in RATES}
+    return {name: rate for name, rate in rates.items() if rate.of}
+
+
+def over_floor(cells: list[dict], what: str) -> list[float]:
+    """Distances over their floors, seed by seed."""
+    return [cell[f"{what} distance"] / cell[f"{what} floor"] for cell in cells]
+
+
+def columns(cells: list[dict]) -> dict[str, float]:
+    """Of a row over several seeds: rates in percent, and distances over floors in the mean where they were measured."""
+    measured = [what for what in KINDS if f"{what} floor" in cells[0]]
+    return {name: round(100 * rate.value, 1) for name, rate in together(cells).items()} | {
+        f"{what} / floor": round(statistics.mean(over_floor(cells, what)), 2) for what in measured
+    }
 
 
 def write_quality(path: Path, model: str, cells: list[dict], kept: Mapping[str, Any]) -> None:
@@ -229,14 +246,9 @@ def write_quality(path: Path, model: str, cells: list[dict], kept: Mapping[str, 
     seeds = sorted({cell["seed"] for cell in cells})
     for count in sorted({cell["evaluations"] for cell in cells}):
         same = [cell for cell in cells if cell["evaluations"] == count]
-        rates = {name: Rate(*map(sum, zip(*(cell[name] for cell in same)))) for name in RATES}
         row = {"evaluations": count, "n": n * len(same), "solver": str(same[0]["solver"]), "grid": same[0]["grid"]}
-        rows.append({**row, **{name: round(100 * rate.value, 1) for name, rate in rates.items() if rate.of}})
-        for what in DISTANCES:
-            if f"{what} floor" in same[0]:
-                ratios = [cell[f"{what} distance"] / cell[f"{what} floor"] for cell in same]
-                rows[-1][f"{what} / floor"] = round(sum(ratios) / len(ratios), 2)
-        intervals.append({"evaluations": count, **{name: rate.ci95 for name, rate in rates.items() if rate.of}})
+        rows.append({**row, **columns(same)})
+        intervals.append({"evaluations": count, **{name: rate.ci95 for name, rate in together(same).items()}})
     more = {**kept, "cells": cells, "intervals": intervals, "peers": PEERS}
     protocol = f"model {model}; % of all samples (novel: of the valid unique); distances in units of the floor"
     report(path.stem, rows, protocol=protocol, n=n * len(seeds), seed=min(seeds), seeds=seeds, **more)
