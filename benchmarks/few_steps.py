@@ -37,6 +37,7 @@ from molflow.checkpoint import read_card
 from molflow.data.loader import BatchPlan
 from molflow.device import fast_matmul
 from molflow.experiment import make_objective
+from molflow.metrics.internal import KINDS
 from molflow.metrics.rate import Rate
 from molflow.rng import Rng
 from molflow.solvers.integrate import integrate
@@ -64,7 +65,6 @@ WAYS = {  # instead of the model's own way
     "qm9-fast": {"valences": 0.0},
 }
 SHARES = ("edm atom", "edm molecule", "edm valid unique", "strict valid", "strict valid unique", "strict novel")
-KINDS = ("bond", "angle", "torsion")
 PAIRS_EACH_MINUTE = 700  # of one core, 20 evaluations each: about a third of reflow's time
 PROTOCOL = (
     "samples in each model's own way, unless the system says otherwise; % of all samples, novel: of the valid unique; "

@@ -20,6 +20,7 @@ from common import RESULTS, command, report
 from variety import some
 
 import molflow
+from molflow.metrics.internal import KINDS
 from molflow.metrics.measurement import plain
 
 NAME = "relaxed"
@@ -61,7 +62,7 @@ def main() -> None:
 def relaxed(molecules: Any) -> dict[str, Any]:
     scores = molflow.score(molecules, protocols=["strict"], tier="xtb", rows=False)
     found = plain(scores.sections["energy"]["xtb"])
-    changes = {kind: found[f"{kind}_change"]["mean"] for kind in ("bond", "angle", "torsion")}
+    changes = {kind: found[f"{kind}_change"]["mean"] for kind in KINDS}
     drop = {"energy, median": found["energy_drop"]["median"], "energy, mean": found["energy_drop"]["mean"]}
     counts = {"measured": found["energy_drop"]["measured"], "topology changed": found["topology_changed"]["count"]}
     return {**{key: float(f"{value:.3g}") for key, value in (drop | changes).items()}, **counts}

@@ -13,8 +13,7 @@ from rdkit.Chem.Scaffolds.MurckoScaffold import GetScaffoldForMol
 import molflow
 from molflow.batch import Batch
 from molflow.data.store import Store
-
-KINDS = ("bond", "angle", "torsion")
+from molflow.metrics.internal import KINDS
 
 
 def variety(mols: Iterable) -> dict[str, float]:
