@@ -24,8 +24,10 @@ from molflow.chem.io import WRITABLE, format_of, open_writer
 from molflow.device import pick_device
 from molflow.evaluate import versions
 from molflow.generate import Model
-from molflow.sampling import Sampling
-from molflow.workers import Failure, check_workers, cpus, map_killable
+from molflow.sampling import Sampling, shard_size
+from molflow.workers import Failure, attempt, check_workers, map_killable, processes
+
+AT_ONCE = 20  # shards that a GPU computes together
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,13 @@ class SampleJob:
             raise UserError(f"the number of molecules must be at least 1, not {self.n}")
 
     @property
+    def on_cpu(self) -> bool:
+        return self.device == "cpu"
+
+    @property
     def shard(self) -> int:
-        """Molecules of a shard: larger ones compute faster, smaller ones occupy more processors."""
-        if self.device != "cpu":
-            return 10_000
-        return 250 if self.n > 500 else 100
+        """Molecules of a shard."""
+        return shard_size(self.n, self.on_cpu)
 
     @property
     def shards(self) -> int:
@@ -60,27 +64,23 @@ class SampleJob:
         return np.arange(i * self.shard, min(self.n, (i + 1) * self.shard))
 
     def fingerprint(self) -> dict:
-        """What decides the output, the model's files included."""
+        """What decides the parts, the model's files included."""
         folder = locate(self.model)
         files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (WEIGHTS, CONFIG)}
-        return {**asdict(self), "model": files, "molflow": __version__}
+        return {**asdict(self), "shard": self.shard, "model": files, "molflow": __version__}
 
 
-def sample_shard(job: SampleJob, folder: str, i: int) -> int:
-    """Write one part file, unless it is there already; the number of its molecules."""
-    path = part(folder, i, job.suffix)
-    if not path.exists():
-        batch = draw(job, i)
-        with open_writer(path) as out:
-            out.write(batch)
-    return len(job.ids(i))
+def write(job: SampleJob, path: Path, ids: np.ndarray, batch: Batch) -> None:
+    """The part file of these molecules."""
+    with open_writer(path) as out:
+        out.write(batch)
 
 
-def draw(job: SampleJob, i: int) -> Batch:
-    """The molecules of shard i."""
+def draw(job: SampleJob, ids: np.ndarray) -> Batch:
+    """The molecules with these numbers."""
     with _one_thread(job.device):
         model = loaded(job.model, job.device)
-        return model.sample_ids(job.ids(i), job.seed, job.how or model.defaults, job.atoms)
+        return model.sample_ids(ids, job.seed, job.how or model.defaults, job.atoms)
 
 
 def part(folder: str | Path, i: int, suffix: str) -> Path:
@@ -95,7 +95,7 @@ def run(
     if format_of(out, WRITABLE) != job.suffix:
         raise UserError(f"{out} is no {job.suffix} file")
     refuse_existing(note_of(out), overwrite)
-    with parts(job, out, sample_shard, workers, overwrite, progress) as paths, open_writer(out, overwrite) as file:
+    with parts(job, out, write, workers, overwrite, progress) as paths, open_writer(out, overwrite) as file:
         for path in paths:
             file.copy(path)
     write_atomically(note_of(out), json.dumps(provenance(job, out), indent=1) + "\n")
@@ -131,27 +131,31 @@ def provenance(job: SampleJob, out: Path) -> dict:
 
 
 Job = TypeVar("Job", bound=SampleJob)
+Make = Callable[[Job, Path, np.ndarray, Batch], None]  # a part file, of the molecules with these numbers
 
 
 @contextlib.contextmanager
 def parts(
     job: Job,
     out: Path,
-    shard: Callable[[Job, str, int], int],
+    make: Make[Job],
     workers: int | None = None,
     overwrite: bool = False,
     progress: bool = False,
 ) -> Iterator[list[Path]]:
-    """The files that ``shard`` makes, here or in worker processes; they go when the block has made ``out`` of them."""
+    """The files that ``make`` makes, here or in worker processes; they go when the block has made ``out`` of them.
+
+    On a CPU who makes a part has drawn its molecules. Another device draws many at once, here, and the others write.
+    """
     from tqdm import tqdm
 
     refuse_existing(out, overwrite)
     check_workers(workers)
     folder = out.with_name(out.name + ".parts")
     _prepare(folder, job.fingerprint(), overwrite)
-    processes = 0 if job.device != "cpu" else min(cpus() if workers is None else workers, job.shards)
-    work = partial(shard, job, str(folder))
-    results = map_killable(work, range(job.shards), workers=processes if processes > 1 else 0)
+    count = min(processes(workers, job.on_cpu), job.shards)
+    drawn = ((i, None) for i in range(job.shards)) if job.on_cpu else _drawn_here(job, folder)
+    results = map_killable(partial(make_shard, job, make, folder), drawn, workers=count if count > 1 else 0)
     with tqdm(total=job.n, unit="molecule", disable=not progress) as bar:
         for i, result in results:
             if isinstance(result, Failure):
@@ -161,6 +165,34 @@ def parts(
             bar.update(result)
     yield [part(folder, i, job.suffix) for i in range(job.shards)]
     shutil.rmtree(folder)
+
+
+def make_shard(job: Job, make: Make[Job], folder: Path, item: tuple[int, Batch | Failure | None]) -> int | Failure:
+    """One part file, unless it is there already, of molecules that were drawn or are still to be; how many it has."""
+    i, batch = item
+    path, ids = part(folder, i, job.suffix), job.ids(i)
+    if isinstance(batch, Failure):
+        return batch
+    if not path.exists():
+        make(job, path, ids, draw(job, ids) if batch is None else batch)
+    return len(ids)
+
+
+def _drawn_here(job: SampleJob, folder: Path) -> Iterator[tuple[int, Batch | Failure | None]]:
+    """All shards, each with its molecules, or with nothing if its part is there."""
+    for first in range(0, job.shards, AT_ONCE):
+        yield from _drawn_together(job, folder, range(first, min(first + AT_ONCE, job.shards)))
+
+
+def _drawn_together(job: SampleJob, folder: Path, shards: range) -> Iterator[tuple[int, Batch | Failure | None]]:
+    missing = {i for i in shards if not part(folder, i, job.suffix).exists()}
+    ids = np.concatenate([job.ids(i) for i in shards])  # all, so that a run that goes on computes the same batches
+    drawn = attempt(partial(draw, job), ids) if missing else None
+    for i in shards:
+        if i in missing and isinstance(drawn, Batch):
+            yield i, drawn[(job.ids(i) - ids[0]).tolist()]  # a copy: a slice would be sent with all that it is one of
+        else:
+            yield i, drawn if i in missing else None
 
 
 def trajectory(job: SampleJob, count: int) -> Iterator[Batch]:

@@ -17,7 +17,7 @@ from molflow.build import UserError
 from molflow.checkpoint import WEIGHTS, read_card
 from molflow.data.store import StoreWriter
 from molflow.experiment import noise_of
-from molflow.jobs import SampleJob, draw, part, parts
+from molflow.jobs import SampleJob, parts
 
 MOST = 1 << 24  # whole numbers below are exact in float32, in which the pair's number is read
 VALIDATION = 50  # one pair in so many is for validation
@@ -58,7 +58,7 @@ def make_pairs(
     left_out: dict[str, int] = {}
     kept = 0
     with (
-        parts(job, out, write_shard, workers, overwrite, progress) as paths,
+        parts(job, out, write, workers, overwrite, progress) as paths,
         StoreWriter(out, source=f"samples of {job.model}", overwrite=overwrite, meta=described(job)) as file,
     ):
         for path in paths:
@@ -92,17 +92,13 @@ def described(job: PairsJob) -> dict[str, str]:
     return {**texts, "seed": str(job.seed), "model": job.model, "weights": weights}
 
 
-def write_shard(job: PairsJob, folder: str, i: int) -> int:
-    """One part, unless it is there already; the number of its samples."""
-    path, ids = part(folder, i, job.suffix), job.ids(i)
-    if not path.exists():
-        batch = draw(job, i)
-        keep, left_out = chosen(batch, job.valid_only)
-        columns: dict[str, Any] = flat(batch[torch.from_numpy(keep)])
-        columns |= {"pair": ids[keep], "left_out": np.array(json.dumps(left_out))}
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **columns)
-    return len(ids)
+def write(job: PairsJob, path: Path, ids: np.ndarray, batch: Batch) -> None:
+    """The part file of these samples."""
+    keep, left_out = chosen(batch, job.valid_only)
+    columns: dict[str, Any] = flat(batch[torch.from_numpy(keep)])
+    columns |= {"pair": ids[keep], "left_out": np.array(json.dumps(left_out))}
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **columns)
 
 
 def chosen(batch: Batch, valid_only: bool) -> tuple[np.ndarray, dict[str, int]]:

@@ -14,6 +14,13 @@ from molflow.solvers.solver import Solver
 PRECISIONS = ("fp32", "bf16")
 
 
+def shard_size(n: int, on_cpu: bool) -> int:
+    """Of ``n`` molecules, those of one part of the work: fewer occupy more processors, more compute faster."""
+    if not on_cpu:
+        return 500  # these are only written apart, and computed together
+    return 250 if n > 500 else 100
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How molecules are drawn: the number of steps, where they lie, and the method of each."""

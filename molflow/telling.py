@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from molflow.atomic import replacing
+from molflow.batch import Batch
 from molflow.build import UserError
 from molflow.checkpoint import keep_leans, locate
 from molflow.chem.census import UNKNOWN, names, take
 from molflow.data.censuses import Censuses
 from molflow.generate import Model
-from molflow.jobs import SampleJob, draw, loaded, part, parts
+from molflow.jobs import SampleJob, loaded, parts
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def learn(
         for job in jobs:
             model = loaded(job.model, job.device)
             steps = (job.how or model.defaults).steps
-            made = parts(job, locate(job.model) / f"told-{steps}", write_shard, workers, overwrite, progress)
+            made = parts(job, locate(job.model) / f"told-{steps}", write, workers, overwrite, progress)
             heard[steps] = listen(model, drawn.enter_context(made))
         keep_leans(jobs[0].model, {steps: each.better.lean for steps, each in heard.items()})
     return heard
@@ -77,14 +78,11 @@ def check_told(model: Model, name: str) -> None:
         raise UserError(f"model {name} is told nothing: its network has no census")
 
 
-def write_shard(job: ToldJob, folder: str, i: int) -> int:
-    """Keep a shard's numbers, unless they are there already; of how many molecules."""
-    path, ids = part(folder, i, job.suffix), job.ids(i)
-    if not path.exists():
-        batch, model = draw(job, i), loaded(job.model, job.device)
-        wanted = model.asked(job.atoms, job.how or model.defaults)
-        told = wanted.censuses.at(job.seed, ids, wanted.sizes.at(job.seed, ids))
-        found = take(model.vocabulary.encode(batch), model.vocabulary.classes)
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.save(file, np.stack([told, found.round().long().numpy()]))
-    return len(ids)
+def write(job: ToldJob, path: Path, ids: np.ndarray, batch: Batch) -> None:
+    """The part file of these molecules' numbers."""
+    model = loaded(job.model, "cpu")  # who writes occupies no other device
+    wanted = model.asked(job.atoms, job.how or model.defaults)
+    told = wanted.censuses.at(job.seed, ids, wanted.sizes.at(job.seed, ids))
+    found = take(model.vocabulary.encode(batch), model.vocabulary.classes)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, np.stack([told, found.round().long().numpy()]))

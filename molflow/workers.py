@@ -30,6 +30,8 @@ KEEPS_MEMORY = {
     ":glibc.malloc.hugetlb=1"
 }
 
+WRITERS = 4  # who write what a GPU makes: more would wait for it
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -61,6 +63,15 @@ def prepared(count: int, module: str) -> Iterator[None]:
             _ready.pop().kill()
 
 
+def processes(workers: int | None, on_cpu: bool) -> int:
+    """Those that share a command's work, so many or by default: one a processor where a CPU computes, a few to write
+    what another device has computed.
+    """
+    if workers is not None:
+        return workers
+    return cpus() if on_cpu else min(cpus(), WRITERS)
+
+
 def check_workers(workers: int | None) -> None:
     """A UserError where a user's --workers is no number of processes."""
     from molflow.build import UserError
@@ -89,13 +100,14 @@ def map_killable(
     if workers < 0 or chunk < 1 or (timeout is not None and timeout <= 0):
         raise ValueError(f"workers={workers}, chunk={chunk}, timeout={timeout}: expected at least 0, 1, and above 0")
     if workers == 0:
-        return ((index, _try(function, item)) for index, item in enumerate(items))
+        return ((index, attempt(function, item)) for index, item in enumerate(items))
     if getattr(getattr(function, "func", function), "__module__", None) == "__main__":
         raise ValueError(f"{function} lives in the main script, where a worker cannot import it: move it to a module")
     return _Pool(pickle.dumps(function), workers, timeout, chunk).run(enumerate(items))
 
 
-def _try(function: Callable[[Any], Any], item: Any) -> Any:
+def attempt(function: Callable[[Any], Any], item: Any) -> Any:
+    """The result, or the Failure of one that raised."""
     try:
         return function(item)
     except Exception as error:
@@ -210,7 +222,7 @@ class _Worker:
         self.since = time.monotonic()
         if answer:  # nothing but the first word, "I have started", is empty
             index, _ = self.work.popleft()
-            done[index] = _try(pickle.loads, answer)
+            done[index] = attempt(pickle.loads, answer)
 
     def kill(self) -> int:
         self.process.kill()
@@ -235,7 +247,7 @@ def _serve() -> None:
         connection.send_bytes(b"")
         while True:
             for item in connection.recv():
-                result = _try(lambda data: function(pickle.loads(data)), item)
+                result = attempt(lambda data: function(pickle.loads(data)), item)
                 try:
                     answer = pickle.dumps(result)
                 except Exception as error:

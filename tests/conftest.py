@@ -129,23 +129,22 @@ def stirred():
 
 @pytest.fixture
 def kill_at():
-    """(module, function, i, arguments) -> molflow with these arguments, killed where it makes part i."""
+    """(i, arguments) -> molflow with these arguments, killed where it makes part i."""
     script = """
-import importlib, os, signal, sys
+import os, signal, sys
+from molflow import jobs
 from molflow.cli import main
-module, name, last = sys.argv[1:4]
-module = importlib.import_module(module)
-one = getattr(module, name)
-def make(job, folder, i):
-    if i == int(last):
+whole = jobs.make_shard
+def make_shard(job, make, folder, item):
+    if item[0] == int(sys.argv[1]):
         os.kill(os.getpid(), signal.SIGKILL)
-    return one(job, folder, i)
-setattr(module, name, make)
-main(sys.argv[4:])
+    return whole(job, make, folder, item)
+jobs.make_shard = make_shard
+main(sys.argv[2:])
 """
 
-    def run(module: str, function: str, i: int, arguments: list[str]) -> None:
-        done = subprocess.run([sys.executable, "-c", script, module, function, str(i), *arguments], capture_output=True)
+    def run(i: int, arguments: list[str]) -> None:
+        done = subprocess.run([sys.executable, "-c", script, str(i), *arguments], capture_output=True)
         assert done.returncode == -signal.SIGKILL, done.stderr.decode()
 
     return run

@@ -106,15 +106,64 @@ def test_shards_may_be_done_in_any_order(model, reference, tmp_path):
     folder = tmp_path / "m.sdf.parts"
     jobs._prepare(folder, job.fingerprint(), False)
     for i in (2, 0):
-        jobs.sample_shard(job, str(folder), i)
+        jobs.make_shard(job, jobs.write, folder, (i, None))
     jobs.run(job, tmp_path / "m.sdf", workers=1)
+    assert (tmp_path / "m.sdf").read_bytes() == reference
+
+
+@pytest.fixture
+def drawn_here(monkeypatch):
+    """The numbers of the molecules that are drawn at once, where what a GPU's job does is done with a CPU."""
+    drawn = []
+    whole = jobs.draw
+    monkeypatch.setattr(jobs.SampleJob, "on_cpu", False)
+    monkeypatch.setattr(jobs, "shard_size", lambda n, on_cpu: 40)
+    monkeypatch.setattr(jobs, "AT_ONCE", 3)
+    monkeypatch.setattr(jobs, "draw", lambda job, ids: (drawn.append(ids.tolist()), whole(job, ids))[1])
+    return drawn
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_others_write_what_one_process_draws(drawn_here, model, reference, tmp_path, workers):
+    """A GPU draws many shards at once; who writes them does not show."""
+    assert sample(model, tmp_path / "m.sdf", "--workers", workers) == 0
+    assert [len(ids) for ids in drawn_here] == [120, 90]
+    assert (tmp_path / "m.sdf").read_bytes() == reference
+
+
+def test_what_is_drawn_at_once_is_drawn_again_where_a_part_of_it_is_missing(drawn_here, model, reference, tmp_path):
+    job = jobs.SampleJob(str(model), N, how=Sampling(steps=2))
+    folder = tmp_path / "m.sdf.parts"
+    jobs._prepare(folder, job.fingerprint(), False)
+    for item in list(jobs._drawn_here(job, folder))[:4]:
+        jobs.make_shard(job, jobs.write, folder, item)
+    drawn_here.clear()
+    jobs.run(job, tmp_path / "m.sdf", workers=0)
+    assert drawn_here == [list(range(120, N))]
+    assert (tmp_path / "m.sdf").read_bytes() == reference
+
+
+def test_a_device_that_falls_over_keeps_what_was_written(drawn_here, model, reference, tmp_path, monkeypatch, capsys):
+    whole = Model.sample_ids
+
+    def sample_ids(self, ids, *rest):
+        if ids[0] == 120:
+            raise RuntimeError("a device that fell over")
+        return whole(self, ids, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Model, "sample_ids", sample_ids)
+        assert sample(model, tmp_path / "m.sdf", "--workers", "2") == 2
+    assert "shard 3 failed (RuntimeError: a device that fell over)" in capsys.readouterr().err
+    assert len(list((tmp_path / "m.sdf.parts").glob("part-*.sdf"))) == 3
+    assert sample(model, tmp_path / "m.sdf") == 0
     assert (tmp_path / "m.sdf").read_bytes() == reference
 
 
 def test_a_killed_run_goes_on_where_it_stopped(kill_at, model, reference, tmp_path, monkeypatch, capsys):
     out = tmp_path / "m.sdf"
     arguments = ["sample", str(model), "--n", str(N), "--out", str(out), "--device", "cpu", "--workers", "1"]
-    kill_at("molflow.jobs", "sample_shard", 2, arguments)
+    kill_at(2, arguments)
     parts = tmp_path / "m.sdf.parts"
     assert sorted(path.name for path in parts.iterdir()) == ["job.json", "part-000000.sdf", "part-000001.sdf"]
     assert not out.exists()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from molflow import reflow
+from molflow import jobs, reflow
 from molflow.analysis.straightness import straightness
 from molflow.batch import Batch
 from molflow.build import UserError
@@ -122,7 +122,7 @@ def test_any_number_of_workers_makes_the_same_file(teacher, pairs, tmp_path):
 def test_a_killed_run_goes_on_where_it_stopped(kill_at, teacher, pairs, tmp_path, monkeypatch, capsys):
     out = tmp_path / "p.safetensors"
     line = ["reflow", str(teacher), "--pairs", str(N), "--seed", str(SEED), "--out", str(out), "--device", "cpu"]
-    kill_at("molflow.reflow", "write_shard", 1, [*line, "--workers", "1"])
+    kill_at(1, [*line, "--workers", "1"])
     assert sorted(path.name for path in (tmp_path / "p.safetensors.parts").iterdir()) == [
         "job.json",
         "part-000000.npz",
@@ -130,22 +130,22 @@ def test_a_killed_run_goes_on_where_it_stopped(kill_at, teacher, pairs, tmp_path
     assert make(teacher, out, "--valid-only") == 2  # another job must not be mixed in
     assert "holds parts of another job" in capsys.readouterr().err
     drawn = []
-    whole = reflow.draw
-    monkeypatch.setattr(reflow, "draw", lambda job, i: (drawn.append(i), whole(job, i))[1])
+    whole = jobs.draw
+    monkeypatch.setattr(jobs, "draw", lambda job, ids: (drawn.append(ids.tolist()), whole(job, ids))[1])
     assert make(teacher, out) == 0
-    assert drawn == [1]
+    assert drawn == [list(range(100, N))]
     assert out.read_bytes() == pairs.path.read_bytes()
 
 
 def test_what_is_left_out_is_counted(teacher, tmp_path, monkeypatch, capsys):
-    whole = reflow.draw
+    whole = jobs.draw
 
-    def spoilt(job, i):
-        batch = whole(job, i)
+    def spoilt(job, ids):
+        batch = whole(job, ids)
         batch.pos[3] = torch.nan
         return batch
 
-    monkeypatch.setattr(reflow, "draw", spoilt)
+    monkeypatch.setattr(jobs, "draw", spoilt)
     assert make(teacher, tmp_path / "p.safetensors") == 0
     assert "left out: 2 samples, not finite" in capsys.readouterr().out
     store = Store(tmp_path / "p.safetensors")

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import molflow
-from molflow import telling
+from molflow import jobs
 from molflow.batch import Batch
 from molflow.build import UserError
 from molflow.checkpoint import CONFIG, WEIGHTS, begin_from, keep_leans, load, read_card, save
@@ -337,20 +337,20 @@ def test_a_model_that_is_told_nothing_learns_nothing(folder, capsys):
 
 
 def test_what_was_drawn_before_it_was_killed_is_not_drawn_again(folder, monkeypatch, capsys):
-    drawn, whole = [], telling.draw
+    drawn, whole, most = [], jobs.draw, 3
 
-    def draw(job, i):
-        if len(drawn) == 3:
+    def draw(job, ids):
+        if len(drawn) == most:
             raise UserError("killed")
-        drawn.append((job.how.steps, i))
-        return whole(job, i)
+        drawn.append((job.how.steps, int(ids[0])))
+        return whole(job, ids)
 
-    monkeypatch.setattr(telling, "draw", draw)
+    monkeypatch.setattr(jobs, "draw", draw)
     assert tell(folder, "--steps", "2,3", "--workers", "0") == 2
     assert not load(folder, "cpu").leans
     assert "the others are kept in" in capsys.readouterr().err
     assert tell(folder, "--steps", "2,3", "--workers", "0", "--n", "7") == 2
     assert "holds parts of another job" in capsys.readouterr().err
-    monkeypatch.setattr(telling, "draw", lambda job, i: drawn.append((job.how.steps, i)) or whole(job, i))
+    most = 9
     assert tell(folder, "--steps", "2,3", "--workers", "0") == 0
-    assert drawn == [(2, 0), (2, 1), (3, 0), (3, 1)]
+    assert drawn == [(2, 0), (2, 100), (3, 0), (3, 100)]

@@ -48,7 +48,8 @@ def reflow(
         precision: fp32, or bf16, which some processors are quicker in (default: the model's)
         valid_only: leave out what `strict` calls invalid; the student then learns another law than its teacher's
         device: auto, cpu, cuda or mps
-        workers: processes on a CPU (default: one a processor)
+        workers: processes that share the work (default: one a processor of a CPU; beside a GPU, where they only write,
+            a few)
         overwrite: replace the file if it exists
 
     Examples:

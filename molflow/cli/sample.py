@@ -6,15 +6,14 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from molflow.sampling import shard_size
 from molflow.solvers import SOLVERS
 from molflow.solvers.schedule import GRIDS, LEARNED
-from molflow.workers import cpus, prepared
+from molflow.workers import prepared, processes
 
 if TYPE_CHECKING:
     from molflow.generate import Model
     from molflow.sampling import Sampling
-
-FEW = 100  # molecules that are not worth a process
 
 
 def sample(
@@ -65,7 +64,8 @@ def sample(
         precision: fp32, or bf16: quicker on processors that multiply bf16 themselves, and other molecules as good
             (default: the model's)
         device: auto, cpu, cuda or mps
-        workers: processes on a CPU (default: one a processor)
+        workers: processes that share the work (default: one a processor of a CPU; beside a GPU, where they only write,
+            a few)
         trajectory: also write the way of the first molecules from noise, as a multi-frame .xyz
         paths: molecules of the trajectory (default: 3)
         overwrite: replace files that exist
@@ -120,8 +120,8 @@ def sample(
 def helpers(n: int, device: str, workers: int | None) -> int:
     """The processes that will share the work, as far as that is known before torch can tell which devices there are."""
     on_cpu = device == "cpu" or (device == "auto" and sys.platform == "linux" and not os.path.exists("/dev/nvidia0"))
-    count = min(cpus() if workers is None else workers, -(-n // FEW))
-    return count if on_cpu and count > 1 else 0
+    count = min(processes(workers, on_cpu), -(-n // shard_size(n, on_cpu)))
+    return count if count > 1 else 0
 
 
 sample.__doc__ = (

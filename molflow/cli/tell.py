@@ -32,7 +32,8 @@ def tell(
         n: molecules to draw for each; a run that was killed goes on when the command is given again
         seed: of these molecules; another one than those that will be scored have
         device: auto, cpu, cuda or mps
-        workers: processes on a CPU (default: one a processor)
+        workers: processes that share the work (default: one a processor of a CPU; beside a GPU, where they only write,
+            a few)
         overwrite: drop what an interrupted run with other options has left
 
     Examples:
