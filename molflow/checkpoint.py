@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -20,7 +22,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from molflow import __version__
-from molflow.atomic import replacing
+from molflow.atomic import clear_errors, refuse_existing, replacing
 from molflow.build import UserError, unknown
 from molflow.config import Config, parse_config
 from molflow.device import pick_device
@@ -202,6 +204,29 @@ def keep_leans(source: str | Path, leans: Mapping[int, Sequence[float]]) -> None
 
 def _by_steps(learned: Mapping[int, Sequence[float]]) -> dict[str, list[float]]:
     return {str(steps): list(learned[steps]) for steps in sorted(learned)}
+
+
+def to_change(source: str | Path, out: str | Path | None = None, overwrite: bool = False) -> Path:
+    """The folder of a model whose card may change: its own, unless the model ships, or ``out``, which gets a copy of it.
+
+    A copy that is there is kept as it is, with what it has learned.
+    """
+    folder = locate(source)
+    if out is None:
+        if folder == pretrained().get(str(source)):
+            raise UserError(f"{source} ships with molflow and stays as it is: say --out FOLDER for a copy that changes")
+        return folder
+    copy = Path(out)
+    files = [copy / WEIGHTS, copy / CONFIG]
+    if not (all(file.exists() for file in files) and filecmp.cmp(folder / WEIGHTS, copy / WEIGHTS, shallow=False)):
+        with clear_errors(copy):
+            copy.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            refuse_existing(file, overwrite)
+        for file in files:
+            with replacing(file) as temporary:
+                shutil.copyfile(folder / file.name, temporary)
+    return copy
 
 
 @contextmanager

@@ -321,6 +321,14 @@ def test_the_command_learns_what_to_tell(folder, capsys):
     assert "leaning as learned of 2, 3 steps" in capsys.readouterr().out
 
 
+def test_a_copy_is_told_in_the_place_of_the_model(folder, tmp_path, capsys):
+    before, copy = (folder / CONFIG).read_bytes(), tmp_path / "copy"
+    assert tell(folder, "--steps", "2", "--workers", "0", "--out", str(copy)) == 0
+    assert f"{copy / CONFIG} written" in capsys.readouterr().out
+    assert [path.name for path in sorted(copy.iterdir())] == [CONFIG, WEIGHTS]
+    assert sorted(load(copy, "cpu").leans) == [2] and (folder / CONFIG).read_bytes() == before
+
+
 def test_shards_and_workers_do_not_change_what_is_learned(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "other")
     assert tell(folder, "--steps", "2", "--workers", "0") == tell(tmp_path / "other", "--steps", "2", "--workers", "2")

@@ -96,6 +96,28 @@ def test_a_model_whose_default_is_a_learned_grid_has_it(folder, tmp_path, capsys
     assert sorted(load(folder, "cpu").grids) == [2, 3, 50]
 
 
+def test_a_model_that_ships_is_not_changed_but_a_copy_is(folder, tmp_path, monkeypatch, capsys):
+    """And the copy, once there, goes on learning; another model is not written over."""
+    monkeypatch.setattr("molflow.checkpoint.pretrained", lambda: {"shipped": folder})
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    tuned, copy = ["tune", "shipped", "--n", "4", "--device", "cpu"], tmp_path / "copy"
+    assert main([*tuned, "--steps", "2"]) == 2
+    assert "shipped ships with molflow and stays as it is: say --out FOLDER" in capsys.readouterr().err
+    assert main([*tuned, "--steps", "2", "--out", str(copy)]) == 0
+    assert f"molflow sample {copy} --steps 2" in capsys.readouterr().out
+    assert main([*tuned, "--steps", "3", "--out", str(copy)]) == 0
+    assert sorted(load(copy, "cpu").grids) == [2, 3]
+    assert (copy / "model.safetensors").read_bytes() == before["model.safetensors"]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+    (copy / "model.safetensors").write_bytes(b"another")
+    assert main([*tuned, "--steps", "3", "--out", str(copy)]) == 2
+    assert "exists; choose another name, or say --overwrite" in capsys.readouterr().err
+    assert (copy / "model.safetensors").read_bytes() == b"another"
+    assert main([*tuned, "--steps", "3", "--out", str(copy), "--overwrite"]) == 0
+    assert sorted(load(copy, "cpu").grids) == [3]
+
+
 def test_a_default_of_too_many_steps_is_given_no_learned_grid(folder, capsys):
     card = folder / "config.json"
     card.write_text(card.read_text().replace('"steps": 50', '"steps": 100'))

@@ -16,6 +16,7 @@ def tell(
     seed: int = 0,
     device: str = "auto",
     workers: int | None = None,
+    out: str | None = None,
     overwrite: bool = False,
 ) -> None:
     """Learn what to tell a model so that its molecules, not what it is told of them, are as in the training set.
@@ -24,7 +25,7 @@ def tell(
     small rings, it makes too seldom. This draws molecules, compares what they have with what they were told, and from
     then on the model is told more often of what it had made too little of. No molecule is chosen by what it became. It
     goes into the model's config.json, for each number of steps: between two of them it is in between, beyond the most
-    as with the most, and below the fewest the model is told as before.
+    as with the most, and below the fewest the model is told as before. A model that ships is not changed: name a copy.
 
     Args:
         model: a run folder, the path of its weights, or a shipped model by name
@@ -34,29 +35,35 @@ def tell(
         device: auto, cpu, cuda or mps
         workers: processes that share the work (default: one a processor of a CPU; beside a GPU, where they only write,
             a few)
-        overwrite: drop what an interrupted run with other options has left
+        out: the folder of a copy of the model that keeps it (default: the model itself)
+        overwrite: replace another model that is in --out, and drop what an interrupted run with other options has left
 
     Examples:
         molflow tell runs/a
         molflow tell runs/a --steps 10,20,50 --n 10000
+        molflow tell qm9-relay --steps 50 --out runs/leaning
     """
-    from molflow.checkpoint import CONFIG, locate
+    from molflow.build import UserError
+    from molflow.checkpoint import CONFIG, to_change
     from molflow.cli.sample import tell as method
     from molflow.device import pick_device
     from molflow.jobs import loaded
     from molflow.telling import ToldJob, check_told, learn
 
+    if n < 1:
+        raise UserError(f"--n must be at least 1, not {n}")
     chosen = pick_device(device)
     teller = loaded(model, str(chosen))
     check_told(teller, model)
     ways = [teller.defaults.updated(steps=count) for count in sorted({*steps})] or [teller.defaults]
     for how in ways:
         teller.times(how)
-    jobs = [ToldJob(model, n, seed, how, device=str(chosen)) for how in ways]
+    changed = to_change(model, out, overwrite)
+    jobs = [ToldJob(str(changed), n, seed, how, device=str(chosen)) for how in ways]
     print(f"{model}: {n} molecules each, by {', then '.join(map(method, ways))}, seed {seed}, on {chosen}", flush=True)
     for count, heard in learn(jobs, workers, overwrite, progress=sys.stderr.isatty()).items():
         print(f"{f'{count} steps, in the mean':40} {'data':>8} {'told':>8} {'found':>8} {'now told':>8}")
         for row in (-abs(heard.found - heard.told)).argsort(kind="stable")[:SHOWN].tolist():
             means = (heard.data[row], heard.told[row], heard.found[row], heard.corrected[row])
             print(f"{heard.names[row]:40} " + " ".join(f"{mean:8.3f}" for mean in means))
-    print(f"{locate(model) / CONFIG} written; try: molflow sample {model} --n 100 --out molecules.sdf")
+    print(f"{changed / CONFIG} written; try: molflow sample {changed} --n 100 --out molecules.sdf")

@@ -19,12 +19,14 @@ def tune(
     n: int = 96,
     seed: int = 0,
     device: str = "auto",
+    out: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Learn a model's best time grids from a few of its own molecules, and keep them and its way of sampling with it.
 
     Afterwards `--grid learned` samples on them. One fine integration serves all numbers of steps. A solver, grid,
     temperature, haste, composition, valences or precision that are given become the model's default. All goes into the
-    model's config.json.
+    model's config.json, or into that of a copy: a model that ships is not changed.
 
     Args:
         model: a run folder, the path of its weights, or a shipped model by name
@@ -39,20 +41,24 @@ def tune(
         n: molecules to look at
         seed: another seed, other molecules
         device: auto, cpu, cuda or mps
+        out: the folder of a copy of the model that keeps it (default: the model itself)
+        overwrite: replace another model that is in --out
 
     Examples:
         molflow tune runs/a
         molflow tune runs/a --steps 4,6,12 --solver multistep --temperature 0.5 --haste 6
+        molflow tune qm9 --steps 6 --grid learned --out runs/tuned
     """
     from molflow.analysis.grids import FINE, learn_grids
     from molflow.build import UserError
-    from molflow.checkpoint import keep_sampling, load
+    from molflow.checkpoint import keep_sampling, load, to_change
     from molflow.cli.sample import component
     from molflow.solvers.schedule import LEARNED
 
     if not steps or min(steps) < 1 or n < 1:
         raise UserError(f"--steps and --n must be at least 1, not {','.join(map(str, steps))} and {n}")
     loaded = load(model, device)
+    changed = to_change(model, out, overwrite)
     how = loaded.defaults = loaded.defaults.updated(
         solver=solver and component(solver),
         grid=grid,
@@ -67,7 +73,7 @@ def tune(
     if max(wanted) > max(FINE, *steps):
         raise UserError(f"{model} takes {how.steps} steps, and a learned grid has at most {FINE}: keep another grid")
     grids = learn_grids(loaded, sorted(wanted), n, seed)
-    path = keep_sampling(model, how, grids)
+    path = keep_sampling(changed, how, grids)
     for count, times in grids.items():
         print(f"{count:>4} steps  {' '.join(f'{t:.3f}' for t in times)}")
-    print(f"{path} written; try: molflow sample {model} --steps {max(grids)} --grid learned")
+    print(f"{path} written; try: molflow sample {changed} --steps {max(grids)} --grid learned")
