@@ -207,7 +207,7 @@ def _by_steps(learned: Mapping[int, Sequence[float]]) -> dict[str, list[float]]:
 
 
 def to_change(source: str | Path, out: str | Path | None = None, overwrite: bool = False) -> Path:
-    """The folder of a model whose card may change: its own, unless the model ships, or ``out``, which gets a copy of it.
+    """The folder of a model whose card may change: its own, unless the model ships, or ``out``, a copy's.
 
     A copy that is there is kept as it is, with what it has learned.
     """

@@ -43,23 +43,23 @@ def tell(
         molflow tell runs/a --steps 10,20,50 --n 10000
         molflow tell qm9-relay --steps 50 --out runs/leaning
     """
-    from molflow.build import UserError
+    from dataclasses import replace
+
     from molflow.checkpoint import CONFIG, to_change
     from molflow.cli.sample import tell as method
     from molflow.device import pick_device
     from molflow.jobs import loaded
     from molflow.telling import ToldJob, check_told, learn
 
-    if n < 1:
-        raise UserError(f"--n must be at least 1, not {n}")
     chosen = pick_device(device)
     teller = loaded(model, str(chosen))
     check_told(teller, model)
     ways = [teller.defaults.updated(steps=count) for count in sorted({*steps})] or [teller.defaults]
     for how in ways:
         teller.times(how)
+    jobs = [ToldJob(model, n, seed, how, device=str(chosen)) for how in ways]
     changed = to_change(model, out, overwrite)
-    jobs = [ToldJob(str(changed), n, seed, how, device=str(chosen)) for how in ways]
+    jobs = [replace(job, model=str(changed)) for job in jobs]
     print(f"{model}: {n} molecules each, by {', then '.join(map(method, ways))}, seed {seed}, on {chosen}", flush=True)
     for count, heard in learn(jobs, workers, overwrite, progress=sys.stderr.isatty()).items():
         print(f"{f'{count} steps, in the mean':40} {'data':>8} {'told':>8} {'found':>8} {'now told':>8}")
