@@ -12,7 +12,7 @@ import pytest
 
 from molflow.build import UserError, resolve
 from molflow.cli import VERBS, main
-from molflow.cli.command import read_docstring
+from molflow.cli.command import parameters_of, read_docstring
 
 
 def commands() -> list[tuple[str, ...]]:
@@ -58,8 +58,11 @@ def test_every_command_explains_itself(capsys):
         summary, described, examples = read_docstring(function)
         assert summary, f"{command} has no first sentence"
         assert f"molflow {' '.join(command)}" in examples, f"{command} shows no example"
-        parameters = set(inspect.signature(function).parameters)
-        assert set(described) | {"overrides"} == parameters | {"overrides"}, f"{command}: Args and parameters differ"
+        assert all(parameter.note for parameter in parameters_of(function)), f"{command}: a parameter without a word"
+        known = {
+            name for name, given in inspect.signature(function).parameters.items() if given.kind != given.VAR_KEYWORD
+        }
+        assert set(described) | {"overrides"} == known | {"overrides"}, f"{command}: Args and parameters differ"
 
 
 def test_verbs_below_a_verb_are_listed(capsys):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 import pytest
 
@@ -38,6 +38,23 @@ def brew(
         brew oolong.leaf   --out pot
     """
     return leaves, cups, out, method, from_, spice, sugar, max_heat
+
+
+class Water(TypedDict, total=False):
+    """the water (default: as it comes)
+
+    Args:
+        heat: in degrees
+        soft: without chalk
+    """
+
+    heat: float | None
+    soft: bool | None
+
+
+def steep(leaf: str, *, cups: int = 1, **water: Unpack[Water]):
+    """Make tea with any water."""
+    return leaf, cups, water
 
 
 def train(config: str, *, overrides: dict, resume: bool = False):
@@ -97,6 +114,18 @@ def test_help_shows_text_arguments_defaults_and_the_example_as_it_stands():
     assert "--from PATH" in flat
     assert "--spice TEXT[,...] (default: clove)" in flat
     assert "Example:\n    brew oolong.leaf   --out pot" in text
+
+
+def test_options_that_commands_share_are_keys_of_a_dict():
+    assert run("mint --heat 80 --cups 2 --soft", steep) == ("mint", 2, {"heat": 80.0, "soft": True})
+    assert run("mint --no-soft", steep) == ("mint", 1, {"soft": False})
+    assert run("mint", steep) == ("mint", 1, {}), "what is not typed is not there"
+    with pytest.raises(UserError, match="--heat: expected float, not 'warm'"):
+        run("mint --heat warm", steep)
+    with pytest.raises(UserError, match=r"unknown option of `steep` '--heet' \(did you mean '--heat'\?\)"):
+        run("mint --heet 80", steep)
+    text = parser_of(steep, "steep").format_help()
+    assert "the water (default: as it comes):\n  --heat FLOAT" in text and "without chalk" in text
 
 
 def test_docstring_is_split_into_its_parts():

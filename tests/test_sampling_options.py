@@ -7,7 +7,7 @@ import json
 import pytest
 
 from molflow.cli import main
-from molflow.cli.sample import component, tell
+from molflow.cli.method import component, in_words
 from molflow.sampling import Sampling
 from molflow.solvers import SOLVERS
 from molflow.solvers.schedule import GRIDS
@@ -33,7 +33,7 @@ def test_help_lists_every_solver_and_every_grid(capsys):
     ],
 )
 def test_a_method_is_told_with_its_cost(how, expected):
-    assert tell(how).startswith(expected)
+    assert in_words(how).startswith(expected)
 
 
 def test_a_solver_takes_keywords(tmp_path, capsys):

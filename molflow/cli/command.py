@@ -23,8 +23,8 @@ def call(function: Callable, argv: Sequence[str], prog: str) -> Any:
     """Call ``function`` as the command line says.
 
     Parameters without a default are positional, a list of them takes several values, and none at all if it may be None;
-    the others are options, and keyword-only ones without a default are required options. Only what was typed is passed:
-    the defaults are Python's.
+    the others are options, and keyword-only ones without a default are required options; several commands share those
+    of a TypedDict, ``**how: Unpack[Way]``. Only what was typed is passed: the defaults are Python's.
     A parameter ``overrides`` receives the tokens ``a.b=c`` and ``--a.b c`` as ``{"a.b": "c"}``.
 
     >>> def power(base: float, *, exponent: int = 2) -> float:
@@ -38,15 +38,16 @@ def call(function: Callable, argv: Sequence[str], prog: str) -> Any:
 def parse(function: Callable, argv: Sequence[str], prog: str) -> dict[str, Any]:
     """The keywords that a command line stands for, with the types of the signature."""
     parser = parser_of(function, prog)
-    hints = typing.get_type_hints(function)
+    parameters = {parameter.name: parameter for parameter in parameters_of(function)}
     options, positionals, overrides = _sort(parser, argv, takes_overrides=_takes_overrides(function))
     typed = vars(parser.parse_args([*options, "--", *positionals] if positionals else options))
-    positional = _positional(function)
-    keywords: dict[str, Any] = {name: None for name in positional if _may_be_none(hints[name])}
+    left_out = [parameter for parameter in parameters.values() if parameter.positional and _may_be_none(parameter.hint)]
+    keywords: dict[str, Any] = {parameter.name: None for parameter in left_out}
     for name, value in typed.items():
-        if isinstance(value, list) and name not in positional:  # --protocol edm,strict --protocol jodo
+        positional = parameters[name].positional
+        if isinstance(value, list) and not positional:  # --protocol edm,strict --protocol jodo
             value = [part for text in value for part in text.split(",")]
-        keywords[name] = coerce(value, hints[name], name.upper() if name in positional else _flag(name))
+        keywords[name] = coerce(value, parameters[name].hint, name.upper() if positional else _flag(name))
     if _takes_overrides(function):
         keywords["overrides"] = overrides
     return keywords
@@ -54,10 +55,9 @@ def parse(function: Callable, argv: Sequence[str], prog: str) -> dict[str, Any]:
 
 def parser_of(function: Callable, prog: str) -> argparse.ArgumentParser:
     """The argument parser of a function; values stay text, ``call`` gives them their types."""
-    text, described, examples = read_docstring(function)
-    hints = typing.get_type_hints(function)
-    positional = _positional(function)
-    shown = [f"{name.upper()} [{name.upper()} ...]" if _is_list(hints[name]) else name.upper() for name in positional]
+    text, _, examples = read_docstring(function)
+    parameters = parameters_of(function)
+    shown = [p.name.upper() + f" [{p.name.upper()} ...]" * _is_list(p.hint) for p in parameters if p.positional]
     if _takes_overrides(function):
         shown.append("[key=value ...]")
     parser = _Parser(
@@ -69,48 +69,73 @@ def parser_of(function: Callable, prog: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
-    for name, parameter in inspect.signature(function).parameters.items():
-        if name == "overrides":
-            continue
-        hint, note = hints[name], described.get(name, "").replace("%", "%%")
-        if name in positional:
+    groups: dict[str, argparse._ActionsContainer] = {"": parser}
+    for parameter in parameters:
+        hint, note = parameter.hint, parameter.note.replace("%", "%%")
+        if parameter.positional:
             several, one = ("*", "?") if _may_be_none(hint) else ("+", None)
-            parser.add_argument(name, metavar=name.upper(), nargs=several if _is_list(hint) else one, help=note)
+            nargs = several if _is_list(hint) else one
+            parser.add_argument(parameter.name, metavar=parameter.name.upper(), nargs=nargs, help=note)
             continue
-        note += _default(parameter.default)
-        required = parameter.default is parameter.empty
-        common: dict[str, Any] = {"dest": name, "required": required, "help": note}
-        if bool in _options(hint):
-            parser.add_argument(_flag(name), action=argparse.BooleanOptionalAction, **common)
+        if parameter.group not in groups:
+            groups[parameter.group] = parser.add_argument_group(parameter.group)
+        group, required = groups[parameter.group], parameter.default is inspect.Parameter.empty
+        common: dict[str, Any] = {"dest": parameter.name, "required": required}
+        common["help"] = note + _default(parameter.default)
+        if not parameter.takes_value:
+            group.add_argument(_flag(parameter.name), action=argparse.BooleanOptionalAction, **common)
         else:
             action = "append" if _is_list(hint) else "store"
-            flags = [_flag(name), *filter(None, [_SHORT.get(name)])]
-            parser.add_argument(*flags, action=action, metavar=_metavar(hint), **common)
+            group.add_argument(*parameter.flags, action=action, metavar=_metavar(hint), **common)
     return parser
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a command as it is typed: its options, none for a positional."""
+    """A parameter of a command, as its signature and docstring have it."""
 
     name: str
     hint: Any
-    flags: tuple[str, ...]
-    takes_value: bool
+    default: Any
+    note: str
+    positional: bool
+    group: str = ""  # the heading that it stands under
+
+    @property
+    def takes_value(self) -> bool:
+        return self.positional or bool not in _options(self.hint)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """How it is typed as an option; not at all if it is positional."""
+        if self.positional:
+            return ()
+        flag = _flag(self.name)
+        if not self.takes_value:
+            return flag, "--no-" + flag[2:]
+        return flag, *filter(None, [_SHORT.get(self.name)])
 
 
-def options_of(function: Callable) -> list[Parameter]:
-    """What may be typed after a command, in the order of its signature."""
-    hints, positional = typing.get_type_hints(function), _positional(function)
+def parameters_of(function: Callable) -> list[Parameter]:
+    """What may be typed after a command, in the order of its signature.
+
+    ``**how: Unpack[Way]`` stands for the keys of the TypedDict, each an option that may be left out; its docstring
+    describes them, under its first line.
+    """
     out = []
-    for name in inspect.signature(function).parameters:
-        if name == "overrides":
-            continue
-        flags: tuple[str, ...] = () if name in positional else (_flag(name), *filter(None, [_SHORT.get(name)]))
-        if flags and bool in _options(hints[name]):
-            out.append(Parameter(name, hints[name], (_flag(name), "--no-" + _flag(name)[2:]), takes_value=False))
-        else:
-            out.append(Parameter(name, hints[name], flags, takes_value=True))
+    hints, described = typing.get_type_hints(function), read_docstring(function)[1]
+    for name, given in inspect.signature(function).parameters.items():
+        if given.kind is given.VAR_KEYWORD:
+            (keys,) = typing.get_args(hints[name])
+            heading, notes, _ = read_docstring(keys)
+            group = heading.split("\n")[0].rstrip(".")
+            out += [
+                Parameter(key, hint, None, notes.get(key, ""), False, group)
+                for key, hint in typing.get_type_hints(keys).items()
+            ]
+        elif name != "overrides":
+            positional = given.kind is given.POSITIONAL_OR_KEYWORD and given.default is given.empty
+            out.append(Parameter(name, hints[name], given.default, described.get(name, ""), positional))
     return out
 
 
@@ -193,11 +218,6 @@ def _sort(
 
 def _visible(known: Mapping[str, argparse.Action]) -> list[str]:
     return [flag for flag, action in known.items() if flag == action.option_strings[0] and flag != "-h"] + ["--help"]
-
-
-def _positional(function: Callable) -> list[str]:
-    parameters = inspect.signature(function).parameters
-    return [k for k, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty]
 
 
 def _takes_overrides(function: Callable) -> bool:

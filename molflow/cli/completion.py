@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from molflow.build import names, resolve
-from molflow.cli.command import options_of, read_docstring
+from molflow.cli.command import parameters_of, read_docstring
 
 FILE = "file"
 FILES = {"files", "file", "config", "target", "data", "reference", "conformers", "json", "per_molecule"}
@@ -17,7 +17,7 @@ FILES |= {"out", "trajectory", "from_", "uncharacterized", "init"}
 CHOICES: dict[str, Callable[[], list[str]]] = {  # by the name of the parameter
     "model": lambda: sorted(path.parent.name for path in _root().glob("pretrained/*/config.json")),
     "solver": lambda: names("solver", _dict("molflow.solvers:SOLVERS")),
-    "grid": lambda: list(_dict("molflow.solvers.schedule:GRIDS")),
+    "grid": lambda: [*_dict("molflow.solvers.schedule:GRIDS"), "learned"],
     "protocol": lambda: names("protocol", _dict("molflow.metrics:PROTOCOLS")),
     "tier": lambda: [*_dict("molflow.metrics:TIERS"), *names("measurement", [])],
     "device": lambda: ["auto", "cpu", "cuda", "mps"],
@@ -66,7 +66,7 @@ def _command(words: str, function: Callable) -> Command:
     positional: list[str] = []
     files = False
     options: dict[str, list[str] | str | None] = {"--help": None}
-    for parameter in options_of(function):
+    for parameter in parameters_of(function):
         values = _values(words, parameter.name, parameter.hint)
         if not parameter.flags:
             positional += values if isinstance(values, list) else []

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from typing import Unpack
+
+from molflow.cli.method import Method, asked, in_words
 
 
 def reflow(
@@ -14,22 +17,17 @@ def reflow(
     evaluations: int | None = None,
     seed: int = 0,
     atoms: str | None = None,
-    grid: str | None = None,
-    solver: str | None = None,
-    temperature: float | None = None,
-    haste: float | None = None,
-    composition: float | None = None,
-    valences: float | None = None,
-    precision: str | None = None,
     valid_only: bool = False,
     device: str = "auto",
     workers: int | None = None,
     overwrite: bool = False,
+    **method: Unpack[Method],
 ) -> None:
     """Make pairs of noise and sample with a trained model: what a straighter model is trained on.
 
     The file holds the samples; each one's noise is found again from its number and the seed. A run that was killed
-    goes on where it stopped when the command is given again.
+    goes on where it stopped when the command is given again. A temperature far below 1 lets the noise alone decide
+    atoms and bonds, which a student can then learn.
 
     Args:
         model: a shipped model by name, a run folder, or the path of its weights
@@ -39,13 +37,6 @@ def reflow(
         evaluations: instead of --steps, how often the network is asked
         seed: of the noise; another one than the samples that will be scored have
         atoms: sizes wanted, such as 12, 9-29 or 9,12,15-17, or a formula (default: as in the training set)
-        grid: where the steps lie (default: the model's)
-        solver: the method of a step (default: the model's)
-        temperature: far below 1 lets the noise alone decide atoms and bonds, which a student can then learn
-        haste: above 1 settles atoms and bonds before coordinates (default: the model's)
-        composition: how strongly elements are held to the formulas of the training set (default: the model's)
-        valences: how strongly atoms and bonds are drawn such that they fit (default: the model's)
-        precision: fp32, or bf16, which some processors are quicker in (default: the model's)
         valid_only: leave out what `strict` calls invalid; the student then learns another law than its teacher's
         device: auto, cpu, cuda or mps
         workers: processes that share the work (default: one a processor of a CPU; beside a GPU, where they only write,
@@ -60,7 +51,6 @@ def reflow(
 
     from molflow.build import UserError
     from molflow.cli.outputs import check_data_file, model_files
-    from molflow.cli.sample import asked, tell
     from molflow.device import pick_device
     from molflow.jobs import loaded
     from molflow.reflow import PairsJob, make_pairs
@@ -68,12 +58,12 @@ def reflow(
     check_data_file(out, model_files(model), overwrite)
     chosen = pick_device(device)
     teacher = loaded(model, str(chosen))
-    how = asked(teacher, steps, evaluations, grid, solver, temperature, haste, composition, valences, precision)
+    how = asked(teacher, steps, evaluations, **method)
     teacher.asked(atoms, how)
     if valid_only and "atom" not in teacher.path.paths:
         raise UserError(f"--valid-only: {model} makes points, which are neither valid nor invalid")
     job = PairsJob(model, pairs, seed, how, atoms, str(chosen), valid_only=valid_only)
-    print(f"{model}: {pairs} pairs, {tell(how)}, seed {seed}, on {chosen}")
+    print(f"{model}: {pairs} pairs, {in_words(how)}, seed {seed}, on {chosen}")
     started = time.monotonic()
     made = make_pairs(job, out, workers, overwrite, progress=sys.stderr.isatty())
     print(f"{out} written: {made.pairs} pairs in {time.monotonic() - started:.1f} s")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from molflow.cli.method import in_words
+
 SHOWN = 12  # numbers that are printed, those that were missed most
 
 
@@ -46,7 +48,6 @@ def tell(
     from dataclasses import replace
 
     from molflow.checkpoint import CONFIG, to_change
-    from molflow.cli.sample import tell as method
     from molflow.device import pick_device
     from molflow.jobs import loaded
     from molflow.telling import ToldJob, check_told, learn
@@ -60,7 +61,9 @@ def tell(
     jobs = [ToldJob(model, n, seed, how, device=str(chosen)) for how in ways]
     changed = to_change(model, out, overwrite)
     jobs = [replace(job, model=str(changed)) for job in jobs]
-    print(f"{model}: {n} molecules each, by {', then '.join(map(method, ways))}, seed {seed}, on {chosen}", flush=True)
+    print(
+        f"{model}: {n} molecules each, by {', then '.join(map(in_words, ways))}, seed {seed}, on {chosen}", flush=True
+    )
     for count, heard in learn(jobs, workers, overwrite, progress=sys.stderr.isatty()).items():
         print(f"{f'{count} steps, in the mean':40} {'data':>8} {'told':>8} {'found':>8} {'now told':>8}")
         for row in (-abs(heard.found - heard.told)).argsort(kind="stable")[:SHOWN].tolist():

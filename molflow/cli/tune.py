@@ -3,41 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
+
+from molflow.cli.method import Method, changed
 
 
 def tune(
     model: str,
     *,
     steps: Sequence[int] = (5, 8, 10, 20),
-    solver: str | None = None,
-    grid: str | None = None,
-    temperature: float | None = None,
-    haste: float | None = None,
-    composition: float | None = None,
-    valences: float | None = None,
-    precision: str | None = None,
     n: int = 96,
     seed: int = 0,
     device: str = "auto",
     out: str | None = None,
     overwrite: bool = False,
+    **method: Unpack[Method],
 ) -> None:
     """Learn a model's best time grids from a few of its own molecules, and keep them and its way of sampling with it.
 
-    Afterwards `--grid learned` samples on them. One fine integration serves all numbers of steps. A solver, grid,
-    temperature, haste, composition, valences or precision that are given become the model's default. All goes into the
-    model's config.json, or into that of a copy: a model that ships is not changed.
+    Afterwards `--grid learned` samples on them. One fine integration serves all numbers of steps. How molecules
+    are drawn, where it is given, becomes the model's default: the solver that the grids are for, and the rest. All goes
+    into the model's config.json, or into that of a copy: a model that ships is not changed.
 
     Args:
         model: a run folder, the path of its weights, or a shipped model by name
         steps: numbers of steps to learn a grid for; the model's own too where its grid is `learned`
-        solver: the method that the grids are for, as in molflow sample, from now on the model's
-        grid: the grid that is the model's default from now on
-        temperature: of the labels, from now on the model's
-        haste: of the labels, from now on the model's
-        composition: of the elements, from now on the model's
-        valences: of atoms and bonds, from now on the model's
-        precision: fp32 or bf16, from now on the model's
         n: molecules to look at
         seed: another seed, other molecules
         device: auto, cpu, cuda or mps
@@ -52,28 +42,19 @@ def tune(
     from molflow.analysis.grids import FINE, learn_grids
     from molflow.build import UserError
     from molflow.checkpoint import keep_sampling, load, to_change
-    from molflow.cli.sample import component
     from molflow.solvers.schedule import LEARNED
 
     if not steps or min(steps) < 1 or n < 1:
         raise UserError(f"--steps and --n must be at least 1, not {','.join(map(str, steps))} and {n}")
     loaded = load(model, device)
-    changed = to_change(model, out, overwrite)
-    how = loaded.defaults = loaded.defaults.updated(
-        solver=solver and component(solver),
-        grid=grid,
-        temperature=temperature,
-        haste=haste,
-        composition=composition,
-        valences=valences,
-        precision=precision,
-    )
+    folder = to_change(model, out, overwrite)
+    how = loaded.defaults = changed(loaded, **method)
     loaded.check(how)
     wanted = {*steps, how.steps} if how.grid == LEARNED else {*steps}  # or the default would have no grid
     if max(wanted) > max(FINE, *steps):
         raise UserError(f"{model} takes {how.steps} steps, and a learned grid has at most {FINE}: keep another grid")
     grids = learn_grids(loaded, sorted(wanted), n, seed)
-    path = keep_sampling(changed, how, grids)
+    path = keep_sampling(folder, how, grids)
     for count, times in grids.items():
         print(f"{count:>4} steps  {' '.join(f'{t:.3f}' for t in times)}")
-    print(f"{path} written; try: molflow sample {changed} --steps {max(grids)} --grid learned")
+    print(f"{path} written; try: molflow sample {folder} --steps {max(grids)} --grid learned")
