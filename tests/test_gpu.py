@@ -9,6 +9,7 @@ import torch
 import molflow
 from molflow.batch import Batch
 from molflow.chem.vocabulary import Vocabulary
+from molflow.cli import main
 from molflow.config import parse_config
 from molflow.data.store import Store
 from molflow.paths.joint import Joint
@@ -156,3 +157,12 @@ def test_sampling_follows_the_cpu_s_flow(name, precision, near):
     for here, there in zip(*ends):
         for key, value in here.items():
             assert (there[key] - value).square().mean().sqrt() < near * value.square().mean().sqrt(), key
+
+
+def test_who_writes_does_not_show_in_the_file(tmp_path):
+    """1,100 molecules are drawn at once, and are three parts to write."""
+    for workers in (0, 2):
+        out = ["--out", str(tmp_path / f"{workers}.sdf"), "--workers", str(workers)]
+        assert main(["sample", "small", "--n", "1100", "--steps", "2", "--device", "cuda", *out]) == 0
+    assert (tmp_path / "0.sdf").read_bytes() == (tmp_path / "2.sdf").read_bytes()
+    assert [path.name for path in tmp_path.glob("*.parts")] == []
