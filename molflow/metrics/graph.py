@@ -15,16 +15,18 @@ def fragments(molecules: Molecules, bonds: np.ndarray, owner: np.ndarray) -> np.
     return np.bincount(_pieces(molecules, bonds, owner)[1], minlength=len(molecules))
 
 
-def piece_hashes(molecules: Molecules, bonds: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def piece_hashes(
+    molecules: Molecules, bonds: np.ndarray, owner: np.ndarray, far: int = 3
+) -> tuple[np.ndarray, np.ndarray]:
     """A hash of each connected piece [P] and the number of its molecule [P]; like pieces have like hashes.
 
-    Of elements and who is bonded to whom, three bonds far (Weisfeiler & Leman); orders and charges do not matter. So
+    Of elements and who is bonded to whom, so many bonds far (Weisfeiler & Leman); orders and charges do not matter. So
     molecules without a hash in common have no SMILES in common, and RDKit need not be asked.
     """
     label, whose = _pieces(molecules, bonds, owner)
     i, j = _ends(molecules, bonds, owner)
     state = _mixed(molecules.numbers.astype(np.uint64))
-    for _ in range(3):
+    for _ in range(far):
         around = np.zeros_like(state)
         for end, other in ((i, j), (j, i)):
             np.add.at(around, end, state[other])

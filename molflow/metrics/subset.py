@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from molflow.metrics.graph import piece_hashes
 from molflow.metrics.keys import keys_of
 from molflow.metrics.molecules import Molecules
 
@@ -14,7 +15,7 @@ from molflow.metrics.molecules import Molecules
 class Subset:
     """The ``size`` molecules with the smallest hash of (seed, composition, sum of squared distances).
 
-    A molecule's draw is its own property, so that the parts of two shards join to the part of the whole. Only molecules
+    Where there are no coordinates, who is bonded to whom tells isomers apart. A molecule's draw is its own property, so that the parts of two shards join to the part of the whole. Only molecules
     that passed the gate take part; ``of`` counts them.
     """
 
@@ -65,4 +66,15 @@ def _draws(molecules: Molecules, seed: int) -> np.ndarray:
     elements = molecules.numbers[order].astype(np.uint8).tobytes()
     at = molecules.offsets.tolist()
     texts = [f"{seed} {elements[low:high].hex()} {x:.2f}" for low, high, x in zip(at, at[1:], spread.tolist())]
+    flat = np.flatnonzero(~molecules.has_pos)
+    for k, graph in zip(flat.tolist(), _graphs(molecules[flat])):
+        texts[k] += f" {graph}"
     return keys_of(texts)[:, 0]
+
+
+def _graphs(molecules: Molecules) -> list[int]:
+    """A hash of each molecule's graph, in which a chain of twenty atoms that differ in the middle is another."""
+    hashes, whose = piece_hashes(molecules, molecules.bonds, molecules.bond_owner, far=12)
+    total = np.zeros(len(molecules), np.uint64)
+    np.add.at(total, whose, hashes)
+    return total.tolist()

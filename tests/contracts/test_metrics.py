@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rdkit import Chem
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "metrics"))
 
@@ -159,6 +160,18 @@ def test_the_drawn_part_is_the_same_from_shards_in_any_order_of_molecules_and_at
     assert np.array_equal(whole.draws, shards.draws) and whole.of == shards.of
     assert np.array_equal(whole.molecules.sizes, shards.molecules.sizes)
     assert len(whole.draws) == 40 and not np.array_equal(whole.draws, Subset(40, seed=6).add(molecules).draws)
+
+
+def test_of_molecules_without_coordinates_a_part_is_drawn_not_a_formula():
+    """Isomers are told apart by their bonds, however far from each other they differ, and their order does not count."""
+    isomers = [f"{'C' * k}C(O){'C' * (length - k)}N" for length in (15, 16) for k in range(length + 1)]
+    mols = [Chem.AddHs(Chem.MolFromSmiles(smiles)) for smiles in isomers]
+    for seed in range(10):
+        chosen = Subset(16, seed).add(of_mols(mols))
+        backwards = Subset(16, seed).add(of_mols(mols[::-1]))
+        assert len(set(chosen.molecules.sizes.tolist())) == 2
+        assert len(set(chosen.draws.tolist())) == 16
+        assert sorted(chosen.molecules.generated.smiles) == sorted(backwards.molecules.generated.smiles)
 
 
 # -- one example of each, worked by hand
