@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import molflow
@@ -20,14 +21,20 @@ from molflow.rng import Rng
 class HeldOut:
     """``n`` molecules of a data set's validation part, spread over it, as the model ``name`` reads them.
 
-    The configuration is that which the model was trained with, unless another is given.
+    The configuration is the one that it was trained with, and the molecules are evenly spaced, unless given.
     """
 
-    def __init__(self, name: str | Path, data: str | Path, n: int, config: Config | None = None):
+    def __init__(
+        self,
+        name: str | Path,
+        data: str | Path,
+        n: int,
+        config: Config | None = None,
+        index: np.ndarray | None = None,
+    ):
         self.model, self.store = molflow.load(name, "cpu"), Store(data)
         self.objective = make_objective(config or read_card(name).config, self.model)
-        every = self.store.indices("val")
-        self.index = every[:: max(1, len(every) // n)][:n]  # those on which all rows that are kept were measured
+        self.index = self.store.indices("val", n) if index is None else index
         self.plan = list(BatchPlan(self.store.sizes[self.index], 20_000, shuffle=False).epoch(0))
 
     def __len__(self) -> int:

@@ -6,8 +6,10 @@ report["edm"].molecule_stable.value
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -90,20 +92,32 @@ def score(
 
     training, drawn = {}, None
     if reference is not None:
-        training, drawn = _read_reference(reference, shard, seed, how)
+        training, drawn = _read_reference(reference, plan, shard, how)
 
     def measure(whole: Shard) -> dict[str, Any]:
         sections: dict[str, Any] = {}
+        beside = drawn and drawn.first(len(whole.sample.draws))
         for measurement in measurements:
             part = whole.sample.first(SAMPLE if measurement.tier == "fast" else subset)
-            figures = _figures(measurement, whole, part, drawn, how)
+            figures = _figures(measurement, whole, part, beside, how)
             sections.setdefault(measurement.section, {}).update(figures)
         return sections
 
     extra = {} if conformers is None else {"conformers": _conformers(kept, conformers, thresholds, how)}
     asked = tuple(protocols or ())
     libraries = [measurement.library for measurement in measurements if measurement.library]
-    return Report(shard, seed, asked, training, source.described(), versions(*libraries), measure, extra, spool)
+    return Report(
+        shard,
+        seed,
+        asked,
+        training,
+        source.described(),
+        versions(*libraries),
+        measure,
+        extra,
+        spool,
+        drawn.checksum if drawn else "",
+    )
 
 
 def versions(*more: str) -> dict[str, str]:
@@ -183,15 +197,37 @@ def _without_culprits(plan: Plan, block: Block, how: How) -> Block:
     return Block(molecules, block.start, block.places)
 
 
-def _read_reference(reference: Given, shard: Shard, seed: int, how: How) -> tuple[dict[str, KeySet | str], Reference]:
+@dataclass(frozen=True)
+class Drawn:
+    """Molecules of a reference, in the order in which they were drawn, from twice as many of it as are scored."""
+
+    train: Subset
+    held_out: Subset | None  # if there are none, training molecules stand in
+
+    @property
+    def checksum(self) -> str:
+        """Of which molecules they are."""
+        parts = [self.train] if self.held_out is None else [self.train, self.held_out]
+        return hashlib.sha256(b"/".join(part.draws.tobytes() for part in parts)).hexdigest()
+
+    def first(self, count: int) -> Reference:
+        """As many as are scored."""
+        train = self.train.molecules
+        if self.held_out is not None:
+            return Reference(train[:count], self.held_out.molecules[:count])
+        half = min(count, len(train) // 2)
+        return Reference(train[:half], train[half : 2 * half])
+
+
+def _read_reference(reference: Given, plan: Plan, shard: Shard, how: How) -> tuple[dict[str, KeySet | str], Drawn]:
     """The training molecules' identities that novelty is compared with, and molecules drawn from the reference.
 
     Each protocol reads the training molecules itself, but only those whose graph is that of one of ours.
     """
     protocols = tuple(name for name in shard.tallies if not protocol(name).inapplicable(shard.inventory))
     like = {kind: graphs.keys()[:, 0] for kind, graphs in shard.graphs.items()}
-    source, count = Source(reference, Store, split="train", hydrogens=True), len(shard.sample.draws)
-    train = _run(Plan(protocols, 2 * count, seed, like=like), source, how, "reading the reference")
+    source = Source(reference, Store, split="train", hydrogens=True)
+    train = _run(Plan(protocols, 2 * plan.sample, plan.seed, like=like), source, how, "reading the reference")
     if not train.inventory.n:
         raise UserError(f"{reference}: no training molecules in it")
     if not train.inventory.sizes:
@@ -200,13 +236,11 @@ def _read_reference(reference: Given, shard: Shard, seed: int, how: How) -> tupl
     for name, tally in train.tallies.items():
         why = protocol(name).inapplicable(train.inventory)
         keys[name] = f"the reference does not serve: {why}" if why else tally.seen
-    if isinstance(reference, (str, os.PathLike, Store)):
-        held_out = _run(Plan((), count, seed), Source(reference, Store, split="held_out"), how, "reading the reference")
-        if held_out.inventory.n:
-            return keys, Reference(train.sample.first(count).molecules, held_out.sample.molecules)
-    drawn = train.sample.molecules  # no molecules were held out: two parts of the training set
-    half = min(count, len(drawn) // 2)
-    return keys, Reference(drawn[:half], drawn[half : 2 * half])
+    held_out = None
+    if source.files or isinstance(reference, Store):
+        rest = Source(reference, Store, split="held_out", hydrogens=True)
+        held_out = _run(Plan((), plan.sample, plan.seed), rest, how, "reading the reference")
+    return keys, Drawn(train.sample, held_out.sample if held_out and held_out.inventory.n else None)
 
 
 def _figures(

@@ -111,7 +111,23 @@ def test_distributions_stand_beside_their_floor(mols, tmp_path):
         found = score(mols[:5], reference=path).sections["distributions"]
         assert found["molecules"] == 5 and found["bond"]["floor"] > 0
         assert found["bond"]["unit"] == "angstrom"
+        assert score(mols[:5], reference=[path]).sections["distributions"] == found, "named alone or in a list"
+        for parts in ((mols[:2], mols[2:5]), ([], mols[:5]), (mols[:5], [])):
+            first, second = (score(part, reference=path) for part in parts)
+            assert (first + second).sections["distributions"] == found
     assert "not_applicable" in score(mols).sections["distributions"]
+
+
+def test_reports_on_different_references_do_not_add_up(mols):
+    ours, others = score(mols[:3], reference=mols[3:9]), score(mols[:3], reference=mols[4:9])
+    with pytest.raises(ValueError, match="the same"):
+        ours + others
+
+
+def test_why_distributions_were_not_measured_is_told(mols):
+    found = score(mols[:3], reference=mols[3:4]).sections["distributions"]
+    assert "takes two molecules" in found["not_measured"]
+    assert "no molecules" in score([], reference=mols).sections["distributions"]["not_measured"]
 
 
 def test_a_file_without_a_split_is_all_training(mols, sdf):

@@ -9,7 +9,7 @@ import numpy as np
 from molflow.chem.elements import SYMBOL
 from molflow.metrics.graph import sum_at_atoms
 from molflow.metrics.internal import internals, type_name
-from molflow.metrics.measurement import How, Measurement, Reference
+from molflow.metrics.measurement import How, Measurement, Reference, lacking
 from molflow.metrics.molecules import AROMATIC, Molecules
 from molflow.metrics.relaxation import perceived_orders
 from molflow.metrics.subset import part
@@ -37,8 +37,9 @@ class Distributions(Measurement):
     source = "Vignac et al. 2023 (MiDi), with floors"
 
     def figures(self, sample: Molecules, reference: Reference | None, how: How) -> dict[str, Any]:
-        if reference is None or not len(reference.train):
-            return {"not_measured": "no reference was given"}
+        why = lacking(sample, reference)
+        if reference is None or why:
+            return {"not_measured": why}
         count = min(map(len, (sample, reference.train, reference.held_out or sample)))
         ours, train = observed(part(sample, count)), observed(part(reference.train, count))
         floor = observed(part(reference.held_out, count)) if len(reference.held_out) else None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from molflow.metrics.keys import keys_of
-from molflow.metrics.measurement import How, Measurement, Reference
+from molflow.metrics.measurement import How, Measurement, Reference, lacking
 from molflow.metrics.molecules import Molecules
 
 
@@ -29,8 +29,9 @@ class Fcd(Measurement):
     source = "Preuer et al. 2018, doi:10.1021/acs.jcim.8b00234"
 
     def figures(self, sample: Molecules, reference: Reference | None, how: How) -> dict[str, Any]:
-        if reference is None or not len(reference.train):
-            return {"not_measured": "no reference was given"}
+        why = lacking(sample, reference)
+        if reference is None or why:
+            return {"not_measured": why}
         ours, train, held = (
             [smiles for smiles in molecules.generated.smiles if smiles]
             for molecules in (sample, reference.train, reference.held_out)

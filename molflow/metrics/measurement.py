@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from molflow.build import UserError
 from molflow.metrics.inventory import Inventory
 from molflow.metrics.molecules import Molecules
+from molflow.metrics.protocol import NO_REFERENCE
 from molflow.workers import Failure, map_killable
 
 
@@ -40,6 +41,15 @@ class Reference:
 
     train: Molecules = field(default_factory=Molecules.none)
     held_out: Molecules = field(default_factory=Molecules.none)
+
+
+def lacking(sample: Molecules, reference: Reference | None) -> str:
+    """Why a sample cannot be compared with a reference, if it cannot."""
+    if reference is None:
+        return NO_REFERENCE
+    if not len(sample):
+        return "there are no molecules to compare"
+    return "" if len(reference.train) else "the reference takes two molecules at least, or held-out ones"
 
 
 class Measurement(ABC):

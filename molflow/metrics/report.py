@@ -45,6 +45,7 @@ class Report:
     measure: Callable[[Shard], dict[str, Any]] = lambda shard: {}  # sections measured on the sample
     extra: Mapping[str, Any] = field(default_factory=dict)  # sections that do not add up
     spool: Spool | None = None
+    reference: str = ""  # tells one from another
     sections: dict[str, Any] = field(init=False)  # descriptors, distributions, energy, ...
 
     def __post_init__(self):
@@ -115,14 +116,22 @@ class Report:
         self.spool.write(path, judged, overwrite)
 
     def _terms(self) -> tuple:
-        return self.seed, self.shard.sample.size, list(self.shard.tallies), sorted(self.training)
+        return self.seed, self.shard.sample.size, list(self.shard.tallies), sorted(self.training), self.reference
 
     def __add__(self, other: Report) -> Report:
         if self._terms() != other._terms():
             raise ValueError("reports add up where seed, protocols, subset and reference are the same")
         training = {name: _both(keys, other.training[name]) for name, keys in self.training.items()}
-        rest = (self.versions, self.measure)
-        return Report(self.shard + other.shard, self.seed, self.asked, training, self.inputs + other.inputs, *rest)
+        return Report(
+            self.shard + other.shard,
+            self.seed,
+            self.asked,
+            training,
+            self.inputs + other.inputs,
+            self.versions,
+            self.measure,
+            reference=self.reference,
+        )
 
 
 def _both(keys: KeySet | str, others: KeySet | str) -> KeySet | str:

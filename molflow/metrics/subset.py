@@ -15,8 +15,9 @@ from molflow.metrics.molecules import Molecules
 class Subset:
     """The ``size`` molecules with the smallest hash of (seed, composition, sum of squared distances).
 
-    Where there are no coordinates, who is bonded to whom tells isomers apart. A molecule's draw is its own property, so that the parts of two shards join to the part of the whole. Only molecules
-    that passed the gate take part; ``of`` counts them.
+    Where there are no coordinates, who is bonded to whom tells isomers apart. A molecule's draw is its own property, so
+    that the parts of two shards join to the part of the whole. Only molecules that passed the gate take part; ``of``
+    counts them.
     """
 
     size: int

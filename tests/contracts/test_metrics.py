@@ -163,7 +163,7 @@ def test_the_drawn_part_is_the_same_from_shards_in_any_order_of_molecules_and_at
 
 
 def test_of_molecules_without_coordinates_a_part_is_drawn_not_a_formula():
-    """Isomers are told apart by their bonds, however far from each other they differ, and their order does not count."""
+    """Isomers are told apart by their bonds, however far apart they differ; their order does not count."""
     isomers = [f"{'C' * k}C(O){'C' * (length - k)}N" for length in (15, 16) for k in range(length + 1)]
     mols = [Chem.AddHs(Chem.MolFromSmiles(smiles)) for smiles in isomers]
     for seed in range(10):
