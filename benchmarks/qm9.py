@@ -278,7 +278,7 @@ def speed(model: str, device: str, n: int, evaluations: list[int], precision: li
     """`molflow sample` as a whole process, start and SDF included, and its start; memory of one batch by itself."""
     if repeats < 1:
         raise UserError(f"--repeats must be at least 1, not {repeats}")
-    start = statistics.median(timed(model, device, 1, 1, PRECISIONS[0]) for _ in range(repeats))
+    start = statistics.median(timed(model, device, 1, 1) for _ in range(repeats))
     print(f"one molecule, one evaluation: {start:.1f} s", flush=True)
     rows = []
     for count in evaluations:
@@ -302,7 +302,7 @@ def speed(model: str, device: str, n: int, evaluations: list[int], precision: li
     print(memory)
 
 
-def timed(model: str, device: str, n: int, count: int, precision: str) -> float:
+def timed(model: str, device: str, n: int, count: int, precision: str = PRECISIONS[0]) -> float:
     """Seconds of `molflow sample`, from the start of its process to the SDF."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "molflow", "sample", model, "--n", str(n), "--device", device]

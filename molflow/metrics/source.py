@@ -46,7 +46,7 @@ class Source:
             isinstance(given, (list, tuple)) and bool(given) and all(isinstance(x, (str, os.PathLike)) for x in given)
         )
         self.files = self._expanded(given) if named else []
-        self.total = None if self.files or not hasattr(given, "__len__") else len(given)
+        self.total = None if self.files else _count(given)
         self._digest = hashlib.sha256()
 
     def _expanded(self, patterns: Sequence[str | os.PathLike[str]]) -> list[Path]:
@@ -144,6 +144,15 @@ class Source:
         if hasattr(self.molecules, "checksum"):
             return ({"file": str(self.molecules.path), "checksum": self.molecules.checksum, **how},)
         return ({"checksum": f"sha256:{self._digest.hexdigest()}", **how},)
+
+
+def _count(given: Any) -> int | None:
+    """Molecules of what lies in memory, batches among them or not."""
+    if not hasattr(given, "__len__"):
+        return None
+    if isinstance(given, (list, tuple)):
+        return sum(len(item) if hasattr(item, "mask") else 1 for item in given)
+    return len(given)
 
 
 def _has_bonds(item: Mol | Batch | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,9 +71,11 @@ def measured(run: Run) -> Columns:
         for name, value in row.items():
             if name and name != "step" and value:
                 try:
-                    out.setdefault(name, []).append((float(row["step"]), float(value)))
+                    point = float(row["step"]), float(value)
                 except (ValueError, TypeError):  # a line of another's hand
                     continue
+                if math.isfinite(point[1]):  # a step that was left out
+                    out.setdefault(name, []).append(point)
     return out
 
 

@@ -19,7 +19,7 @@ def batch(small_sdf) -> Batch:
 
 
 def test_without_a_notebook_there_are_pictures(batch, small_sdf, tmp_path):
-    for given in (batch, molflow.read(small_sdf), str(small_sdf)):
+    for given in (batch, molflow.read(small_sdf), str(small_sdf), [batch[:5], batch[5:]]):
         assert repr(molflow.view(given)) == "Pictures(8 of 8 molecules)"
     pictures = batch.view(limit=3)
     assert len(pictures.mols) == 3

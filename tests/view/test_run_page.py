@@ -12,8 +12,9 @@ from chromium import Chromium, find
 
 import molflow
 from molflow.build import UserError
+from molflow.run import Run
 from molflow.viewer import page
-from molflow.viewer.run import evaluations
+from molflow.viewer.run import evaluations, measured
 
 METRICS = """step,molecules,seconds,molecules_per_second,lr,loss,loss_pos,val_loss,edm_molecule_stable,strict_valid
 1,32,0.2,160,1e-5,8.0,0.9,,,
@@ -78,6 +79,14 @@ def test_a_run_without_a_model_yet_shows_its_curves(tmp_path):
     (tmp_path / "metrics.csv").write_text(METRICS)
     made = page(tmp_path).html()
     assert 'class="plot"' in made and "<canvas" not in made
+
+
+def test_steps_without_a_finite_loss_are_not_drawn(tmp_path):
+    more = ["150,4800,27.0,178,1e-3,nan,inf,,,", "200,6400,36.0,178,1e-3,0.9,0.3,,,"]
+    (tmp_path / "metrics.csv").write_text(METRICS + "\n".join(more))
+    losses = measured(Run(tmp_path))["loss"]
+    assert losses == [(1, 8.0), (50, 2.0), (100, 1.0), (200, 0.9)]
+    assert 'class="plot"' in page(tmp_path).html()
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
