@@ -83,7 +83,7 @@ def test_a_run_without_a_model_yet_shows_its_curves(tmp_path):
 
 def test_steps_without_a_finite_loss_are_not_drawn(tmp_path):
     more = ["150,4800,27.0,178,1e-3,nan,inf,,,", "200,6400,36.0,178,1e-3,0.9,0.3,,,"]
-    (tmp_path / "metrics.csv").write_text(METRICS + "\n".join(more))
+    (tmp_path / "metrics.csv").write_text(METRICS + "".join(f"{line}\n" for line in more))
     losses = measured(Run(tmp_path))["loss"]
     assert losses == [(1, 8.0), (50, 2.0), (100, 1.0), (200, 0.9)]
     assert 'class="plot"' in page(tmp_path).html()
