@@ -22,7 +22,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from molflow import __version__
-from molflow.atomic import clear_errors, refuse_existing, replacing
+from molflow.atomic import clear_errors, replacing
 from molflow.build import UserError, unknown
 from molflow.config import Config, parse_config
 from molflow.device import pick_device
@@ -206,27 +206,40 @@ def _by_steps(learned: Mapping[int, Sequence[float]]) -> dict[str, list[float]]:
     return {str(steps): list(learned[steps]) for steps in sorted(learned)}
 
 
-def to_change(source: str | Path, out: str | Path | None = None, overwrite: bool = False) -> Path:
-    """The folder of a model whose card may change: its own, unless the model ships, or ``out``, a copy's.
+def to_change(source: str | Path, out: str | Path | None = None, overwrite: bool = False) -> tuple[Path, Path]:
+    """The folder of a model whose card may change, and the one to read it from before ``copied`` makes them one.
 
-    A copy that is there is kept as it is, with what it has learned.
+    It is the model's own, unless the model ships, or ``out``, whose model is a copy, or will be. A copy that is there
+    goes on with what it has learned.
     """
     folder = locate(source)
     if out is None:
         if folder == pretrained().get(str(source)):
             raise UserError(f"{source} ships with molflow and stays as it is: say --out FOLDER for a copy that changes")
-        return folder
+        return folder, folder
     copy = Path(out)
+    if copy.is_file():
+        raise UserError(f"{copy} is a file: name a folder")
     files = [copy / WEIGHTS, copy / CONFIG]
-    if not (all(file.exists() for file in files) and filecmp.cmp(folder / WEIGHTS, copy / WEIGHTS, shallow=False)):
-        with clear_errors(copy):
-            copy.mkdir(parents=True, exist_ok=True)
-        for file in files:
-            refuse_existing(file, overwrite)
-        for file in files:
-            with replacing(file) as temporary:
-                shutil.copyfile(folder / file.name, temporary)
-    return copy
+    if all(file.exists() for file in files) and filecmp.cmp(folder / WEIGHTS, copy / WEIGHTS, shallow=False):
+        return copy, copy
+    if any((copy / name).exists() for name in ("last.ckpt", "metrics.csv")):
+        raise UserError(f"{copy} is a training run of another model: name another folder")
+    for file in files:
+        if file.exists() and not overwrite:
+            raise UserError(f"{file} exists; choose another name, or say --overwrite to replace it")
+    return copy, folder
+
+
+def copied(source: Path, folder: Path) -> Path:
+    """A folder that holds the model of another."""
+    if folder != source:
+        with clear_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        for name in (WEIGHTS, CONFIG):
+            with replacing(folder / name) as temporary:
+                shutil.copyfile(source / name, temporary)
+    return folder
 
 
 @contextmanager
@@ -248,8 +261,8 @@ def locate(source: str | Path) -> Path:
             return path
         raise UserError(f"{path} holds no {CONFIG}: it is no model folder, or its training has not saved one yet")
     if path.is_file():
-        if not (path.parent / CONFIG).exists():
-            raise UserError(f"{path} is no model: its folder holds no {CONFIG} beside it")
+        if path.name not in (WEIGHTS, CONFIG) or not (path.parent / CONFIG).exists():
+            raise UserError(f"{path} is no model: that is a folder with {WEIGHTS} and {CONFIG}, or one of these two")
         return path.parent
     shipped = pretrained()
     if str(source) in shipped:

@@ -9,6 +9,7 @@ import json
 import platform
 import shutil
 import subprocess
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from molflow.config import Config, dump_config, name_of, read_config
 FREE_ON_RESUME = {"train", "sample", "data"}  # what may differ from the run's first part; the rest makes another run
 FIXED_IN_TRAIN = (
     *("optimizer", "lr", "warmup", "decay", "beta2", "weight_decay", "clip", "ema", "precision", "devices"),
-    "teacher",
+    *("teacher", "init", "only"),
 )
 FIXED_IN_DATA = ("pairs", "fields", "centred")
 FIXED_IN_SAMPLE = (
@@ -59,16 +60,20 @@ class Run:
 
     def start(self, config: Config, checksum: str) -> None:
         """A folder for a new run; what an earlier one left in it goes, and files of other origin stay."""
+        origin: dict[str, Any] = {**versions(), "data": config.data.path, "data_checksum": checksum}
+        for key, model in (("init", config.train.init), ("teacher", config.train.teacher)):
+            if not model:
+                continue
+            source = locate(model)
+            if source.resolve() == self.folder.resolve():
+                raise UserError(f"train.{key}: {model} is what would be replaced; give another --out")
+            weights = hashlib.sha256((source / WEIGHTS).read_bytes()).hexdigest()
+            origin[key] = {"model": model, "weights": f"sha256:{weights}"}
         for path in (self.checkpoint, self.folder / WEIGHTS, self.folder / CONFIG, self.metrics, *self._leftovers()):
             path.unlink(missing_ok=True)
         shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write_config(config)
-        origin: dict[str, Any] = {**versions(), "data": config.data.path, "data_checksum": checksum}
-        for key, model in (("init", config.train.init), ("teacher", config.train.teacher)):
-            if model:
-                weights = hashlib.sha256((locate(model) / WEIGHTS).read_bytes()).hexdigest()
-                origin[key] = {"model": model, "weights": f"sha256:{weights}"}
         write_atomically(self.origin, json.dumps(origin, indent=1) + "\n")
 
     def check_same(self, config: Config, checksum: str) -> None:
@@ -95,15 +100,18 @@ class Run:
                 f"--resume: {config.data.path} is not the data this run was trained on (its checksum differs)"
             )
 
-    def go_on(self, config: Config, step: int) -> None:
-        """Ready to continue from a step: the figures of later ones are dropped, and the files of a write cut short."""
+    def go_on(self, config: Config, step: int, columns: Sequence[str]) -> None:
+        """Ready to continue from a step: the figures of later ones are dropped, and the files of a write cut short.
+
+        ``columns`` are those of the figures to come, which a length of another kind changes.
+        """
         for path in self._leftovers():
             path.unlink(missing_ok=True)
         self._write_config(config)
         rows = [row for row in self.read_metrics() if row["step"].isdecimal() and int(row["step"]) <= step]
         if rows:
             text = io.StringIO()
-            writer = csv.DictWriter(text, list(rows[0]))
+            writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
             write_atomically(self.metrics, text.getvalue())
@@ -137,6 +145,8 @@ class Run:
             raise UserError(
                 f"{path} is absent, so there is nothing to resume; start this run anew with --overwrite"
             ) from None
+        except PermissionError:
+            raise UserError(f"{path} may not be read by you; see to its permissions") from None
         except Exception as error:  # torch.load raises whatever its zip and unpickling layers raise
             raise UserError(
                 f"{path} is damaged or cut short ({type(error).__name__}); start anew with --overwrite or another --out"

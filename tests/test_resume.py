@@ -7,6 +7,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -134,6 +135,50 @@ def _parts(config, overrides=None):
 
     read = read_config(config, overrides)
     return read, Store(read.data.path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["train.init=RUN"], "train.init: .* is what would be replaced; give another --out"),
+        (["network={name: pointwise, width: 8}", "coupling=[independent]", "train.optimizer=muon"], "muon"),
+        (["network={name: pointwise, layers: -1}"], "at least 1"),
+    ],
+)
+def test_a_run_is_replaced_once_all_else_is_known_to_be_well(config, whole, tmp_path, capsys, options, message):
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    before = contents(run)
+    assert train(config, run, "--overwrite", *(option.replace("RUN", str(run)) for option in options)) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert contents(run) == before
+
+
+def test_a_run_goes_on_with_a_length_of_another_kind_and_its_figures_stay_in_their_columns(
+    config, tmp_path, monkeypatch
+):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        at_step(patch, 7, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        assert train(config, run) == 128 + signal.SIGTERM
+    assert train(config, run, "train.steps=null", "train.minutes=0.05", "--resume") == 0
+    rows = figures(run)
+    assert {row["step"] for row in rows if int(row["step"]) <= 7} == {"1", "6"}
+    assert all(float(row["lr"]) < 0.1 and int(row["molecules"]) < 1e6 for row in rows if row["lr"])
+    assert any(row["steps_planned"] for row in rows)
+    assert train(config, run, "train.steps=null", "train.minutes=0.06", "--resume") == 0
+    assert figures(run)[: len(rows) - 1] == rows[:-1]
+
+
+def test_a_resumed_run_that_has_nothing_to_do_and_no_model_says_so(config, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        at_step(patch, 3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        assert train(config, run) == 128 + signal.SIGTERM
+    before = contents(run)
+    assert train(config, run, "train.steps=2", "--resume") == 2
+    assert "3 steps are done, 2 leave none, and no model" in capsys.readouterr().err
+    assert contents(run) == before
 
 
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, 0)])

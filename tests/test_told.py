@@ -337,7 +337,7 @@ def test_shards_and_workers_do_not_change_what_is_learned(folder, tmp_path):
 
 def test_a_model_that_is_told_nothing_learns_nothing(folder, capsys):
     before = (folder / CONFIG).read_bytes()
-    assert main(["tell", "qm9", "--n", "2"]) == 2
+    assert main(["tell", "qm9", "--n", "2", "--out", str(folder.parent / "copy")]) == 2
     assert "qm9 is told nothing" in capsys.readouterr().err
     assert tell(folder, "--steps", "0") == 2
     assert main(["tell", str(folder), "--n", "0"]) == 2

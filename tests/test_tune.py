@@ -105,7 +105,9 @@ def test_a_model_that_ships_is_not_changed_but_a_copy_is(folder, tmp_path, monke
     assert "shipped ships with molflow and stays as it is: say --out FOLDER" in capsys.readouterr().err
     assert main([*tuned, "--steps", "2", "--out", str(copy)]) == 0
     assert f"molflow sample {copy} --steps 2" in capsys.readouterr().out
+    assert main([*tuned, "--steps", "2", "--out", str(copy), "--haste", "6"]) == 0
     assert main([*tuned, "--steps", "3", "--out", str(copy)]) == 0
+    assert load(copy, "cpu").defaults.haste == 6, "what it was given before stays"
     assert sorted(load(copy, "cpu").grids) == [2, 3]
     assert (copy / "model.safetensors").read_bytes() == before["model.safetensors"]
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
@@ -114,6 +116,8 @@ def test_a_model_that_ships_is_not_changed_but_a_copy_is(folder, tmp_path, monke
     assert main([*tuned, "--steps", "3", "--out", str(copy)]) == 2
     assert "exists; choose another name, or say --overwrite" in capsys.readouterr().err
     assert (copy / "model.safetensors").read_bytes() == b"another"
+    assert main([*tuned, "--steps", "3", "--out", str(copy), "--overwrite", "--solver", "typo"]) == 2
+    assert (copy / "model.safetensors").read_bytes() == b"another", "a mistake is found before that"
     assert main([*tuned, "--steps", "3", "--out", str(copy), "--overwrite"]) == 0
     assert sorted(load(copy, "cpu").grids) == [3]
 

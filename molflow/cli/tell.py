@@ -47,20 +47,20 @@ def tell(
     """
     from dataclasses import replace
 
-    from molflow.checkpoint import CONFIG, to_change
+    from molflow.checkpoint import CONFIG, copied, to_change
     from molflow.device import pick_device
     from molflow.jobs import loaded
     from molflow.telling import ToldJob, check_told, learn
 
     chosen = pick_device(device)
-    teller = loaded(model, str(chosen))
+    changed, source = to_change(model, out, overwrite)
+    teller = loaded(str(source), str(chosen))
     check_told(teller, model)
     ways = [teller.defaults.updated(steps=count) for count in sorted({*steps})] or [teller.defaults]
     for how in ways:
         teller.times(how)
     jobs = [ToldJob(model, n, seed, how, device=str(chosen)) for how in ways]
-    changed = to_change(model, out, overwrite)
-    jobs = [replace(job, model=str(changed)) for job in jobs]
+    jobs = [replace(job, model=str(copied(source, changed))) for job in jobs]
     print(
         f"{model}: {n} molecules each, by {', then '.join(map(in_words, ways))}, seed {seed}, on {chosen}", flush=True
     )

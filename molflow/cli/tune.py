@@ -41,20 +41,20 @@ def tune(
     """
     from molflow.analysis.grids import FINE, learn_grids
     from molflow.build import UserError
-    from molflow.checkpoint import keep_sampling, load, to_change
+    from molflow.checkpoint import copied, keep_sampling, load, to_change
     from molflow.solvers.schedule import LEARNED
 
     if not steps or min(steps) < 1 or n < 1:
         raise UserError(f"--steps and --n must be at least 1, not {','.join(map(str, steps))} and {n}")
-    loaded = load(model, device)
-    folder = to_change(model, out, overwrite)
+    folder, source = to_change(model, out, overwrite)
+    loaded = load(source, device)
     how = loaded.defaults = changed(loaded, **method)
     loaded.check(how)
     wanted = {*steps, how.steps} if how.grid == LEARNED else {*steps}  # or the default would have no grid
     if max(wanted) > max(FINE, *steps):
         raise UserError(f"{model} takes {how.steps} steps, and a learned grid has at most {FINE}: keep another grid")
     grids = learn_grids(loaded, sorted(wanted), n, seed)
-    path = keep_sampling(folder, how, grids)
+    path = keep_sampling(copied(source, folder), how, grids)
     for count, times in grids.items():
         print(f"{count:>4} steps  {' '.join(f'{t:.3f}' for t in times)}")
     print(f"{path} written; try: molflow sample {folder} --steps {max(grids)} --grid learned")

@@ -17,13 +17,16 @@ from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from molflow.build import UserError
+from molflow.checkpoint import WEIGHTS
 from molflow.config import Config, TrainConfig
 from molflow.data.store import Store
 from molflow.device import pick_device
 from molflow.run import Run
 from molflow.training.journal import Journal
+from molflow.training.judge import columns
 from molflow.training.length import Length
 from molflow.training.module import VERSION, Training
+from molflow.training.optimizers import make_optimizer
 
 
 class Interrupted(UserError):
@@ -54,10 +57,20 @@ def fit(config: Config, out: str | Path, resume: bool = False, overwrite: bool =
         if resume:
             run.check_same(config, store.checksum)
             training.restore(run.read_checkpoint(VERSION))
-        elif config.train.init:
-            training.begin_from(config.train.init)
+            if training.steps_done >= training.length.total and not (run.folder / WEIGHTS).exists():
+                raise UserError(
+                    f"--resume: {training.steps_done} steps are done, {training.length} leave none, and no model has "
+                    "been validated and saved yet; give it more"
+                )
+        else:
+            make_optimizer(training.network, config.train, fused=False)  # which may not suit the network
+            if config.train.init:
+                training.begin_from(config.train.init)
         if first:  # nothing that was there changes before all else is known to be well
-            run.go_on(config, training.steps_done) if resume else run.start(config, store.checksum)
+            if resume:
+                run.go_on(config, training.steps_done, columns(training))
+            else:
+                run.start(config, store.checksum)
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             trainer.fit(training)
