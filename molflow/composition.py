@@ -13,6 +13,7 @@ from molflow.chem.vocabulary import Vocabulary
 UNTIL = 0.85  # of the time: afterwards coordinates and bonds know the elements, and what does not fit stays
 ROUNDS = 12
 LEAST = 1e-3  # atoms, in the place of none
+HARDEST = 25.0  # of the strengths: beyond it laws would underflow
 
 
 class Composition:
@@ -25,7 +26,7 @@ class Composition:
     """
 
     def __init__(self, counts: Tensor, groups: Tensor, strength: float):
-        self.counts, self.groups, self.strength = counts, groups, strength
+        self.counts, self.groups, self.strength = counts, groups, min(strength, HARDEST)
 
     @classmethod
     def of(cls, x1: Batch, groups: Tensor, strength: float) -> Composition:

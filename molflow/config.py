@@ -167,7 +167,7 @@ def set_key(values: dict[str, Any], key: str, value: Any) -> None:
         values = values[parent]
     try:
         values[last] = yaml.safe_load(value) if isinstance(value, str) else value
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError):  # as a date that there is not
         raise UserError(f"{key}: {value!r} is no YAML value; quote it if it is a text") from None
 
 

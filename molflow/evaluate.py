@@ -273,7 +273,7 @@ def _each_conformer(given: Any) -> Any:
 
 
 def _conformers(ours: list[Molecules], theirs: Given, thresholds: Sequence[float], how: How) -> dict[str, Any]:
-    if not thresholds or min(thresholds) <= 0:
+    if not thresholds or not all(0 < length < float("inf") for length in thresholds):
         raise UserError(f"thresholds {', '.join(map(str, thresholds))}: expected lengths in angstrom, above 0")
     targets = Molecules.cat([block.molecules for block in Source(theirs, Store).blocks()])
     by_us = measurement_of("conformers", thresholds=list(thresholds))

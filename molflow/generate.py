@@ -189,11 +189,6 @@ class Model:
                 f"solver {how.solver} leaps, and this model's network knows no spans: train one with network.span=true "
                 "objective=shortcut, or take a solver that follows the flow, such as euler or multistep"
             )
-        if how.composition and not self.formulas.weights:
-            raise UserError(
-                f"composition {how.composition:g} turns atoms towards formulas of the training set, and this model "
-                "keeps none: it was trained on points, on too many formulas, or by an earlier version; give it 0"
-            )
         if how.valences:
             Valences.of(self.vocabulary, self.path, how.valences)
 
@@ -202,6 +197,11 @@ class Model:
         censuses = self.censuses.of_steps(how.steps, self.leans)
         wanted = Wanted(self.sizes, self.formulas, censuses).asked(atoms, self.vocabulary.kinds)
         told = self.network.census and wanted.censuses
+        if how.composition and not (wanted.formulas.weights or told):
+            raise UserError(
+                f"composition {how.composition:g} turns atoms towards formulas of the training set, and this model "
+                "keeps none: it was trained on points, on too many formulas, or by an earlier version; give it 0"
+            )
         if formula_in(atoms) and not (how.composition or told):
             raise UserError(f"composition 0 leaves the formula {atoms} to chance: give it a strength, such as 4")
         return wanted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -28,6 +29,7 @@ from molflow.sampling import Sampling, shard_size
 from molflow.workers import Failure, attempt, check_workers, map_killable, processes
 
 AT_ONCE = 20  # shards that a GPU computes together
+_OURS = re.compile(r"\.?(job|part-\d+)\.")  # a file of a folder of parts, whole or not
 
 
 @dataclass(frozen=True)
@@ -159,9 +161,13 @@ def parts(
     with tqdm(total=job.n, unit="molecule", disable=not progress) as bar:
         for i, result in results:
             if isinstance(result, Failure):
-                raise UserError(
-                    f"shard {i} failed ({result.message}); the others are kept in {folder}: run again to go on"
-                )
+                results.close()
+                if any(part(folder, k, job.suffix).exists() for k in range(job.shards)):
+                    raise UserError(
+                        f"shard {i} failed ({result.message}); the others are kept in {folder}: run again to go on"
+                    )
+                shutil.rmtree(folder)
+                raise UserError(f"shard {i} failed ({result.message})")
             bar.update(result)
     yield [part(folder, i, job.suffix) for i in range(job.shards)]
     shutil.rmtree(folder)
@@ -211,10 +217,14 @@ def _prepare(folder: Path, fingerprint: dict, overwrite: bool) -> None:
     """A folder for the parts of this job, with those that an interrupted run left."""
     note = folder / "job.json"
     if folder.exists():
+        left = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [""]
+        if strange := [name for name in left if not _OURS.match(name)]:
+            what = f"holds {strange[0]}, which no run of molflow left there" if strange[0] else "is a file"
+            raise UserError(f"{folder} {what}: move it away, or choose another name")
         with contextlib.suppress(OSError, ValueError):  # no note, or one that cannot be read: not this job's
             if json.loads(note.read_text()) == json.loads(json.dumps(fingerprint)):
                 return
-        if not overwrite:
+        if not overwrite and any("part-" in name for name in left):
             raise UserError(f"{folder} holds parts of another job; finish that one, or say --overwrite to drop them")
         shutil.rmtree(folder)
     folder.mkdir()

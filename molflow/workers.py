@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -86,7 +86,7 @@ def map_killable(
     workers: int | None = None,
     timeout: float | None = None,
     chunk: int = 1,
-) -> Iterator[tuple[int, Any]]:
+) -> Generator[tuple[int, Any], None, None]:
     """(index, result or Failure) of each item, in order, as they become ready.
 
     ``workers`` is the number of processes, by default one a processor; 0 runs the function here, where nothing can be
@@ -121,7 +121,7 @@ class _Pool:
         self.redo: deque[tuple[int, bytes]] = deque()  # items a killed worker had not reached
         self.done: dict[int, Any] = {}
 
-    def run(self, items: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+    def run(self, items: Iterator[tuple[int, Any]]) -> Generator[tuple[int, Any], None, None]:
         due = taken = 0  # the index to yield next, and the first not yet handed out
         ahead = 16 * self.size * self.chunk  # as far as results may run ahead of one that is slow
 

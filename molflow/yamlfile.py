@@ -34,7 +34,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         why = ", ".join(filter(None, [error.problem, error.context])) or "it cannot be read"
         hint = ": indent with blanks" if "\\t" in why else ""
         raise UserError(f"{path}{where}: this is not valid YAML ({why}){hint}") from None
-    except yaml.YAMLError as error:
+    except UserError:
+        raise
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:  # as a date that there is not
         raise UserError(f"{path} is not valid YAML: {error}") from None
     if values is None:
         return {}

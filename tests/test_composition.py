@@ -142,3 +142,19 @@ def test_a_model_without_formulas_says_so():
     assert len(model.sample(2, steps=2, composition=0)) == 2
     with pytest.raises(UserError, match="this model keeps none"):
         model.sample(2, steps=2, composition=4)
+
+
+def test_a_formula_that_is_asked_for_needs_no_others():
+    model = molflow.load("small", "cpu")
+    model.formulas = Formulas()
+    made = model.sample(2, steps=2, composition=4, atoms="C2H6O")
+    assert made.sizes.tolist() == [9, 9]
+
+
+@pytest.mark.parametrize("strength", [50.0, 1000.0])
+def test_laws_stay_laws_however_hard_they_are_turned(strength):
+    """Every atom is sure to be of one element, and the formula has another."""
+    p, mask = laws()
+    sure = torch.tensor([110.0, 0.0, 0.0, 0.0]).softmax(-1).expand_as(p)
+    turned = Composition(torch.tensor([[0.0, 6.0, 0.0], [0.0, 4.0, 0.0]]), GROUPS, strength).turned(sure, mask)
+    torch.testing.assert_close(turned.sum(-1)[mask], torch.ones(10))

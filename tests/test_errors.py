@@ -187,6 +187,9 @@ def cut(path, share=0.5):
         ("tune model --steps a", "--steps[0]: expected int, not 'a'"),
         ("tell nothing", "unknown model 'nothing'"),
         ("tell model", "model model is told nothing: its network has no census"),
+        ("sample tiny.yaml", "tiny.yaml is no model: that is a folder with"),
+        ("data import some.sdf --out new.safetensors --fractions nan,nan,nan", "three that add up to 1"),
+        ("train tiny.yaml seed=2020-13-45", "seed: '2020-13-45' is no YAML value"),
         ("tell qm9-relay --steps 0 --out x", "steps must be at least 1, not 0"),
         ("tell qm9-relay --n 0 --out x", "the number of molecules must be at least 1, not 0"),
         ("straightness nothing", "unknown model 'nothing'"),
@@ -248,6 +251,8 @@ def test_what_is_written_is_neither_read_nor_written_twice(capsys, place, line, 
         ("train:\n  steps: 1\n  lr: -1\n", "mine.yaml, line 3: train.lr must be above 0"),
         ("data:\n  fields: [pos,\n    atmo]\n", "mine.yaml, line 3: unknown value for data: fields[1] 'atmo'"),
         ("{}", "no data file was named"),
+        ("seed: 2020-13-45\n", "mine.yaml is not valid YAML: month must be in 1..12"),
+        ("seed: &a [*a]\n", "mine.yaml is not valid YAML"),
         ("- a\n", "mine.yaml: expected keys and values, such as `seed: 0`"),
         ("", "no data file was named: give data.path"),
         (
@@ -293,6 +298,20 @@ def test_a_store_cut_in_half_or_of_another_version(capsys, place):
     store.write_bytes(whole.replace(b'"version":"1"', b'"version":"9"'))
     for line in ("train tiny.yaml", "data info few.safetensors"):
         assert "data format version 9; this molflow reads version 1" in refused(capsys, place, *line.split())
+
+
+def test_arrays_that_cannot_be_read_are_told(capsys, place):
+    whole = {"offsets": np.array([0, 1]), "numbers": np.array([6]), "positions": np.zeros((1, 3))}
+    np.savez_compressed(place / "damaged.npz", **{**whole, "positions": np.zeros((1, 3)) + np.pi})
+    data = bytearray((place / "damaged.npz").read_bytes())
+    at = data.index(b"positions.npy") + 30
+    data[at : at + 60] = bytes(60)
+    (place / "damaged.npz").write_bytes(data)
+    assert "not a whole npz file" in refused(capsys, place, "data", "import", "damaged.npz", "--out", "new.safetensors")
+    for split in (300, -1, np.nan):
+        np.savez(place / "split.npz", **whole, split=np.array([split]))
+        err = refused(capsys, place, "data", "import", "split.npz", "--out", "new.safetensors")
+        assert "split has entries that are no number of a part" in err
 
 
 def test_a_model_cut_in_half_or_of_another_version(capsys, place):

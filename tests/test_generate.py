@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import molflow
 from molflow.analysis.grids import learn_grids
 from molflow.build import UserError
 from molflow.chem.vocabulary import Vocabulary
@@ -13,6 +14,7 @@ from molflow.config import parse_config
 from molflow.data.sizes import Sizes
 from molflow.experiment import Facts, make_model
 from molflow.generate import Model
+from molflow.paths.jump import Jump
 from molflow.sampling import Sampling
 
 FACTS = Facts(Vocabulary(("H", "C", "N+"), (), (0, 1, 2)), Sizes({3: 1, 5: 3, 6: 2}), 1.5, 3)
@@ -180,3 +182,14 @@ def test_a_trajectory_leads_from_noise_to_the_molecule_of_that_number(model):
     assert torch.equal(states.atom[-1], made.atom[0, : states.pos.shape[1]])
     assert not torch.allclose(states.pos[0], states.pos[-1], atol=1e-2)
     assert states.view(path=True, widget=False).of == 5
+
+
+@pytest.mark.parametrize("solver", ["euler", "multistep", "confident", "corrector"])
+def test_labels_that_are_known_before_the_end_are_kept_to_it(solver):
+    """The clock of a path with a large lead reaches its end, in double precision, while coordinates are under way."""
+    model = molflow.load("small", "cpu")
+    for name, path in model.path.paths.items():
+        if path.discrete:
+            model.path.paths[name] = Jump(path.states, lead=8.0)
+    made = model.sample(2, steps=50, solver=solver, atoms=5, valences=0, composition=0)
+    assert made.pos.isfinite().all()

@@ -195,6 +195,32 @@ def test_parts_that_nobody_can_account_for_are_not_used(model, reference, tmp_pa
     assert (tmp_path / "m.sdf").read_bytes() == reference
 
 
+def test_a_job_that_made_nothing_leaves_nothing(model, tmp_path, monkeypatch, capsys):
+    """A mistake that only the work finds is put right by another command, with the same name."""
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "draw", lambda job, ids: 1 / 0)
+        assert sample(model, tmp_path / "m.sdf") == 2
+    assert "shard 0 failed (ZeroDivisionError: division by zero)\n" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    jobs._prepare(tmp_path / "m.sdf.parts", {"another": "job"}, False)  # and was killed before its first part
+    assert sample(model, tmp_path / "m.sdf", n=3) == 0
+
+
+def test_a_folder_of_ones_own_is_not_dropped(model, tmp_path, capsys):
+    folder = tmp_path / "m.sdf.parts"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    assert sample(model, tmp_path / "m.sdf", "--overwrite") == 2
+    assert "holds notes.txt, which no run of molflow left there: move it away" in capsys.readouterr().err
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("atoms", ["1-1000000000000", "1000001"])
+def test_sizes_beyond_all_reason_are_refused_at_once(model, tmp_path, capsys, atoms):
+    assert sample(model, tmp_path / "m.sdf", "--atoms", atoms) == 2
+    assert "beyond the largest size, 1,000,000" in capsys.readouterr().err
+
+
 def test_another_model_in_the_same_folder_is_another_job(tmp_path):
     """A model trained anew is read anew, in this process too."""
     folder = write_model(tmp_path / "model", seed=0)

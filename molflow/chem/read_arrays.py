@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ def load_npz(path: Path) -> Arrays:
     try:
         with np.load(path, allow_pickle=False) as file:
             columns = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
         why = "" if "pickle" in str(error) else f" ({error})"  # numpy would advise to load it unsafely
         raise UserError(f"{path}: not a whole npz file of plain arrays{why}") from None
     missing = [name for name in ("offsets", "numbers", "positions") if name not in columns]
@@ -55,6 +56,8 @@ def load_npz(path: Path) -> Arrays:
         columns["split"] = columns.pop(splits[0])
     if splits and columns["split"].dtype.kind in "SU":
         columns["split"] = _split_numbers(path, columns["split"])
+    if splits and not np.isin(columns["split"], range(256)).all():
+        raise UserError(f"{path}: split has entries that are no number of a part; 0 is training, others are held out")
     count = len(columns["offsets"]) - 1
     props = {
         name: column.astype(np.float64)

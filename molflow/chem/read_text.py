@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,7 @@ _FIELD = re.compile(r">.*<(.+)>")
 _NUMBER_OF = {**{symbol.upper(): number for symbol, number in NUMBER.items() if number}, "D": 1, "T": 1}
 _PAIR = re.compile(r"""([\w.-]+)=(?:"([^"]*)"|(\S+))""")
 _TABLE = "species:S:1:pos:R:3"
+LONGEST = 10  # digits of a number of atoms that is one
 
 
 def number_or_none(text: str) -> float | None:
@@ -90,7 +92,7 @@ def xyz(lines: Lines) -> Iterator[Record]:
         count = line.strip()
         if not count:
             continue
-        if count.isdecimal():
+        if count.isdecimal() and len(count) < LONGEST:
             comment = next(lines, "")
             frame = _frame(lines, int(count), comment)
             yield lines.record(**frame)
@@ -133,7 +135,7 @@ def _frame(lines: Lines, count: int, comment: str) -> dict[str, Any]:
     known = told(pairs)
     charge = known["props"].pop("charge", 0.0)
     mol = build_mol(numbers, [0] * count, [], np.array(positions, dtype=np.float64).reshape(-1, 3))
-    return {"mol": mol, **known, "has_bonds": False, "charge": int(charge) if charge == charge else 0}
+    return {"mol": mol, **known, "has_bonds": False, "charge": int(charge) if math.isfinite(charge) else 0}
 
 
 def _give_back(lines: Lines, taken: list[str]) -> None:

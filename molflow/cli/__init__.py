@@ -54,6 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {_words(error)}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        if debug:
+            raise
+        print(f"error: this machine has too little memory for that ({error}): ask for less", file=sys.stderr)
+        return 2
 
 
 def _run(argv: list[str]) -> int:

@@ -77,7 +77,7 @@ def import_files(
     files = expand(patterns)
     if split not in ("given", "random", "train"):
         raise unknown("split", split, ("given", "random", "train"))
-    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+    if len(fractions) != 3 or min(fractions) < 0 or not abs(sum(fractions) - 1) <= 1e-6:
         raise UserError(
             f"fractions of train, validation and test must be three that add up to 1, not {list(fractions)}"
         )

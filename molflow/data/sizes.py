@@ -15,6 +15,7 @@ from molflow.rng import Rng, seed_of
 if TYPE_CHECKING:
     from molflow.data.store import Store
 
+MOST = 1_000_000  # atoms
 _STREAM = 0x512E5  # keeps the draw of sizes apart from the noise that the same seed gives
 
 
@@ -62,6 +63,8 @@ class Sizes:
             first, last = int(low), int(high) if dash else int(low)
             if first < 1 or last < first:
                 raise UserError(f"{what}: {part.strip()!r} holds no possible size; the smallest is 1")
+            if last > MOST:
+                raise UserError(f"{what}: {part.strip()!r} is beyond the largest size, {MOST:,}")
             inside = range(first, last + 1)
             known = sum(self.weights.get(n, 0) for n in inside)
             for n in inside:

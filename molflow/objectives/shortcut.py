@@ -78,6 +78,11 @@ class Shortcut(Objective):
         return t, m, s, halves == self.finest
 
 
+def share(u: float, s: float) -> float:
+    """Of what is left at u, what is gone at s: all of it where nothing is left."""
+    return (s - u) / (1 - u) if u < 1 else 1.0
+
+
 def merge(
     path: Joint, first: Mapping[str, Tensor], then: Mapping[str, Tensor], t: float, m: float, s: float
 ) -> dict[str, Tensor]:
@@ -89,7 +94,7 @@ def merge(
     now, middle, end = path.clock(t), path.clock(m), path.clock(s)
     merged = {}
     for name in first:
-        one = (middle[name] - now[name]) / (1 - now[name])
-        two = (end[name] - middle[name]) / (1 - middle[name])
+        one = share(now[name], middle[name])
+        two = share(middle[name], end[name])
         merged[name] = (one * (1 - two) * first[name] + two * then[name]) / (one + two - one * two)
     return merged

@@ -18,7 +18,9 @@ class Churn(Solver):
     """Back in time with fresh noise, to 1 - t' = (1 + amount) (1 - t), then a step from there (Karras et al. 2022).
 
     The noise that a mistake sits in is thrown away, in coordinates and in labels, which makes it the corrector of both:
-    in the limit of many small steps Langevin's. ``step`` is ``ddim`` (one evaluation) or ``heun`` (two). Where a
+    Langevin's where the amount is small. ``step`` is ``ddim`` (one evaluation) or ``heun`` (two). The way back is the
+    same share of what is left however short a step is, so what a step of ``ddim`` errs by does not vanish with their
+    number, as it does by ``heun``; and labels renewed together, each from its own law, favour what is likely. Where a
     coupling pairs noise with data, fresh noise is less well paired than the path's: small amounts do little harm.
     """
 

@@ -11,7 +11,8 @@ class Corrector(Solver):
     """Labels first, then a step: some return to noise, to 1 - t' = (1 + amount) (1 - t), and are drawn again.
 
     Labels of one step are drawn apart from one another; here each is drawn anew from what the network says of the
-    others as they have become, at a time that stands still, which keeps the path's law (Campbell et al. 2022).
+    others as they have become, at a time that stands still, which keeps the path's law (Campbell et al. 2022) as far as
+    few are drawn at once: the more, the more it favours likely combinations, however many the steps.
     Coordinates keep their noise, so it harms no pairing. The step itself is ``multistep``'s, from a second evaluation.
     """
 

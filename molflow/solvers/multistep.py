@@ -49,7 +49,8 @@ class Multistep(Solver):
             until = flow.clock(s)
             held = {}
             for name, value in end.items():
-                ahead = self.reuse * mean_ahead(now[name], until[name]) / (now[name] - then[name])
+                since = now[name] - then[name]  # 0 where a clock has run to its end
+                ahead = self.reuse * mean_ahead(now[name], until[name]) / since if since else 0.0
                 held[name] = value + ahead * (value - before[name])
                 if name != "pos":  # still a law
                     held[name] = held[name].clamp(min=0)

@@ -73,6 +73,13 @@ def test_continuous_labels_are_merged_alike():
     torch.testing.assert_close(path.hold(x, merged, 0.2, 0.8, None), two)
 
 
+def test_where_a_clock_has_run_out_the_later_endpoint_is_held():
+    _, first, then = three(0, 2, 5, 4)
+    lost = Jump(4, lead=40.0)  # its clock is 1 from t = 0.7 on, in double precision
+    merged = merge(Joint({"atom": lost}), {"atom": first}, {"atom": then}, 0.7, 0.8, 0.9)["atom"]
+    assert torch.equal(merged, then)
+
+
 @pytest.mark.parametrize("leap", LEAPS, ids=str)
 def test_labels_have_the_merged_law_after_two_steps(leap):
     """The law of a step from t to s is e(x) + (s - t) v; that of two is composed over the labels between."""
