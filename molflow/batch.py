@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from molflow.build import UserError
+
 if TYPE_CHECKING:
     from ase import Atoms
     from rdkit.Chem import Mol
@@ -46,7 +48,7 @@ class Batch:
     atom: Tensor | None = None  # [B, N]
     charge: Tensor | None = None  # [B, N]
     bond: Tensor | None = None  # [B, N, N] symmetric, zero diagonal
-    props: Mapping[str, Tensor] = field(default_factory=dict)  # {name: [B]}
+    props: Mapping[str, Tensor] = field(default_factory=dict)  # {name: [B, ...]}
 
     # -- making
 
@@ -95,6 +97,15 @@ class Batch:
         """True for pairs of two different atoms of a molecule, [B, N, N]."""
         both = self.mask[:, :, None] & self.mask[:, None, :]
         return both & ~torch.eye(self.mask.shape[1], dtype=torch.bool, device=self.mask.device)
+
+    @property
+    def numbers(self) -> dict[str, list[float]]:
+        """The properties, one number a molecule, which is all that files and other packages' molecules hold."""
+        for name, value in self.props.items():
+            if value.ndim != 1:
+                shape = " x ".join(map(str, value.shape[1:]))
+                raise UserError(f"property {name} has {shape} numbers a molecule, and one can be kept: leave it out")
+        return {name: value.tolist() for name, value in self.props.items()}
 
     @property
     def device(self) -> torch.device:

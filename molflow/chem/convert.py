@@ -63,10 +63,10 @@ def to_ase(batch: Batch) -> list[Atoms]:
         raise UserError("to_ase needs ASE: pip install 'molflow[ase]'") from None
     if batch.atom is None:
         raise UserError("these points carry no elements: they are no molecules")
-    batch = batch.to("cpu")
+    batch, numbers = batch.to("cpu"), batch.numbers
     out = []
     for b, here in enumerate(batch.mask):
-        info: dict[str, Any] = {name: value[b].item() for name, value in batch.props.items()}
+        info: dict[str, Any] = {name: value[b] for name, value in numbers.items()}
         if batch.charge is not None:
             info["charge"] = int(batch.charge[b, here].sum())
         out.append(Atoms(batch.atom[b, here].numpy(), batch.pos[b, here].detach().numpy(), info=info))  # type: ignore

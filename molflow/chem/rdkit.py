@@ -40,8 +40,8 @@ def to_rdkit(batch: Batch, sanitize: bool = True) -> list[Mol | None]:
         mols = [flat.perceived(k) if flat.bonds is None else flat.built(k) for k in range(len(batch))]
         if sanitize and flat.bonds is not None:
             mols = [sanitised(mol) for mol in mols]
-    for name, values in batch.props.items():
-        for mol, value in zip(mols, values.tolist()):
+    for name, values in batch.numbers.items():
+        for mol, value in zip(mols, values):
             if mol is not None:
                 mol.SetDoubleProp(name, value)
     return mols

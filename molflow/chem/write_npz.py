@@ -38,7 +38,7 @@ class NpzSink:
             molecules = _batch(molecules)
         mask = molecules.mask.cpu().numpy()
         positions = molecules.pos.cpu().numpy()[mask]
-        props = {name: value.cpu().numpy() for name, value in molecules.props.items()}
+        props = {name: np.array(values) for name, values in molecules.numbers.items()}
         if molecules.atom is None:
             self._add(mask.sum(1), None, positions, None, None, None, props)
             return len(mask)

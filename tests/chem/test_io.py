@@ -377,3 +377,13 @@ def test_no_damage_stops_a_reader(tmp_path, suffix, data):
     *_, last = read(write(tmp_path / f"fuzz{suffix}", head + text + separator + whole))
     assert not last.error
     assert last.mol.GetNumAtoms() == {".sdf": 5, ".xyz": 3, ".smi": 3, ".csv": 3}[suffix]
+
+
+@pytest.mark.parametrize("suffix", [".sdf", ".extxyz", ".npz"])
+def test_a_property_of_several_numbers_is_refused_by_name(tmp_path, batch, suffix):
+    """A batch may carry it, a file has one number a molecule."""
+    path = tmp_path / f"m{suffix}"
+    wide = batch.replace(props={"dipole": torch.zeros(len(batch), 3)})
+    with pytest.raises(UserError, match="property dipole has 3 numbers a molecule"), open_writer(path) as out:
+        out.write(wide)
+    assert list(tmp_path.iterdir()) == []
