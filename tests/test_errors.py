@@ -409,3 +409,11 @@ def test_debug_shows_where_a_mistake_was_found(place):
         main(["--debug", "train", "tiny.yaml", "data.path=nothing.safetensors"])
     with pytest.raises(UserError, match="no such file"):
         main(["train", "tiny.yaml", "data.path=nothing.safetensors", "--debug"])
+
+
+def test_elements_that_cannot_be_turned_to_formulas_are_told_before_the_run(capsys, place, monkeypatch):
+    """A training set of too many formulas keeps none."""
+    monkeypatch.setattr("molflow.data.formulas.MOST", 1)
+    err = refused(capsys, place, "train", "tiny.yaml", "sample.composition=4", "--out", "run")
+    assert "composition 4 turns atoms towards formulas" in err and "give it 0" in err
+    assert not (place / "run").exists()

@@ -45,6 +45,7 @@ class Training(LightningModule):
             self.model = make_model(config, self.facts)
         with at("sample"):
             self.model.times(config.sample)  # what does not suit the model is told now, not when it first samples
+            self.model.asked(None, config.sample)
         self.objective = make_objective(config, self.model, self.teacher)
         self.objective.coupling.prepare(store.prop_names, store.meta)
         self.network = self.model.network
