@@ -32,6 +32,7 @@ from molflow.solvers.schedule import GRIDS, LEARNED, grid
 from molflow.valences import Valences
 
 FEW_FOR_A_GPU = 300_000  # pairs in a batch, under which it waits for the host: then sizes may go together
+DEARER = 8  # in memory, a pair whose derivative is taken
 
 
 class Model:
@@ -244,10 +245,15 @@ class Model:
         """What draws labels together, where that is asked."""
         return Valences.of(self.vocabulary, self.path, how.valences) if how.valences else None
 
-    def batches(self, sizes: np.ndarray) -> list[np.ndarray]:
-        """The places of the molecules that are computed at once: of like size, or few where a GPU would wait."""
-        few = FEW_FOR_A_GPU if self.device.type == "cuda" else 0
-        return BatchPlan(sizes, self.batch_pairs(), shuffle=False, few=few).epoch(0)
+    def batches(self, sizes: np.ndarray, differentiated: bool = False) -> list[np.ndarray]:
+        """The places of the molecules that are computed at once: of like size, or few where a GPU would wait.
+
+        Fewer where derivatives are taken, for which what each layer finds is kept.
+        """
+        on_gpu = self.device.type == "cuda"
+        pairs = self.batch_pairs() // (DEARER if on_gpu and differentiated else 1)
+        few = FEW_FOR_A_GPU if on_gpu and not differentiated else 0
+        return BatchPlan(sizes, pairs, shuffle=False, few=few).epoch(0)
 
     def batch_pairs(self) -> int:
         """Pairs of atoms computed at once: what stays in a CPU's cache, or a share of a GPU's memory."""

@@ -64,7 +64,8 @@ def numpy_generator(*path: int) -> np.random.Generator:
 class Rng:
     """A stream of random tensors for B molecules, each with its own key.
 
-    ``ids`` are the molecules' numbers in the whole job; equal (seed, id, draw) give equal numbers.
+    ``ids`` are the molecules' numbers in the whole job; equal (seed, id, draw) give equal numbers. What is drawn for
+    all of them at once goes by ``together``, which is the seed unless given.
 
     >>> import torch
     >>> alone, together = Rng(0, torch.tensor([7])), Rng(0, torch.arange(10))
@@ -72,8 +73,8 @@ class Rng:
     True
     """
 
-    def __init__(self, seed: int, ids: Tensor):
-        self.seed = seed
+    def __init__(self, seed: int, ids: Tensor, together: int | None = None):
+        self.seed = seed if together is None else together
         self.keys = _hash(ids.long() * _signed(_GOLDEN) + _signed(_hash_int(seed & _MASK)))  # [B]
         self.draw = 0
 

@@ -126,6 +126,47 @@ def test_replayed_passes_give_the_gradient_of_those_that_are_not(few_molecules, 
     assert len(imitated) == 4, "two passes without a hint, and two with it"
 
 
+def test_what_a_replay_predicts_outlasts_the_next(few_molecules, imitated):
+    """As an objective needs that asks the network twice before it compares."""
+    config = parse_config({"data": {"path": str(few_molecules), "pairs": 4000}, "network": NETWORK})
+    training = Training(config, Store(config.data.path))
+    graphs, molecules = Graphs(training.network), training.model.vocabulary.encode(training.loader().at(3))
+    t = molecules.pos.new_full((len(molecules),), 0.5)
+    with torch.no_grad():
+        for _ in range(2):
+            first = graphs(molecules, t)
+        before = {name: value.clone() for name, value in first.items()}
+        graphs(molecules.replace(pos=2 * molecules.pos), t)
+    assert len(imitated) == 2
+    assert all(torch.equal(first[name], before[name]) for name in before)
+
+
+def test_weights_of_which_some_predictions_know_nothing_are_recorded(few_molecules, imitated):
+    """Coordinates do not depend on the heads, which learn alone here."""
+    config = parse_config({"data": {"path": str(few_molecules), "pairs": 4000}, "network": NETWORK})
+    training = Training(config, Store(config.data.path))
+    for name, weight in training.network.named_parameters():
+        weight.requires_grad_(name.startswith("heads"))
+    pairing = Pairing(training.objective, training.model.vocabulary, Streams(0))
+    item, graphs, found = pairing(Item(3, training.loader().at(3))), Graphs(training.network), []
+    training.objective.hint = 0.0
+    for network in (training.network, graphs, graphs):
+        training.network.zero_grad()
+        rng = Streams(0).at(3, len(item.molecules))
+        training.objective.total(training.losses(network, item.molecules, rng, item)).backward()
+        found.append([weight.grad for weight in training.network.parameters() if weight.requires_grad])
+    assert len(imitated) == 2
+    for other in found[1:]:
+        assert all(torch.allclose(one, two, atol=1e-6) for one, two in zip(found[0], other))
+
+
+@pytest.mark.parametrize("network", ["egnn", "tensor_field"])
+def test_networks_that_count_edges_are_not_recorded(few_molecules, network):
+    config = parse_config({"data": {"path": str(few_molecules)}, "network": network, "train": {"compile": "graphs"}})
+    with pytest.raises(UserError, match=r"a graph holds one program: take train\.compile=layers or none"):
+        Training(config, Store(config.data.path))
+
+
 def test_a_device_that_records_nothing_is_told(few_molecules):
     config = parse_config({"data": {"path": str(few_molecules)}, "network": NETWORK, "train": {"compile": "graphs"}})
     training = Training(config, Store(config.data.path))

@@ -100,3 +100,11 @@ def test_a_stream_apart_is_another_and_leaves_its_own_as_it_was():
     ):
         assert abs(float(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1])) < 0.06
     assert one.apart(5).scalar() != one.apart(6).scalar() != Rng(3, torch.arange(2)).scalar()
+
+
+def test_what_is_drawn_for_all_at_once_may_go_by_a_seed_of_its_own():
+    ids = torch.arange(3)
+    one, two = Rng(5, ids, together=1), Rng(5, ids, together=2)
+    assert torch.equal(one.normal(4), two.normal(4))
+    assert one.scalar() != two.scalar()
+    assert Rng(5, ids).scalar() == Rng(5, ids, together=5).scalar()

@@ -45,7 +45,7 @@ def log_prob(
     model.network.eval()
     sizes = batch.sizes.cpu().numpy()
     found = torch.zeros(len(batch), dtype=torch.float64)
-    plan = model.batches(sizes)
+    plan = model.batches(sizes, differentiated=True)
     with tqdm(total=len(plan) * (steps + 1), unit="step", disable=not progress, leave=False) as bar:
         for places in plan:
             ids = torch.from_numpy(places)
@@ -149,6 +149,8 @@ def _prior(model: Model) -> Any:
 
 
 def _check(model: Model, probes: int | None, steps: int, last: float) -> None:
+    if model.device.type == "mps":
+        raise UserError("a density is a sum in double precision, which mps has not: take --device cpu")
     labels = [name for name in model.path.paths if name != "pos"]
     if labels:
         jump = any(model.path.paths[name].discrete for name in labels)

@@ -30,6 +30,8 @@ def to_pyg(batch: Batch) -> PygBatch:
             graph.edge_index = bond.nonzero().T.contiguous()
             graph.edge_attr = bond[graph.edge_index[0], graph.edge_index[1]]
         for name, value in batch.props.items():
+            if name in graph:
+                raise UserError(f"property {name} has the name of what each graph holds: give it another name")
             graph[name] = value[b : b + 1]
         graphs.append(graph)
     return PygBatch.from_data_list(graphs)

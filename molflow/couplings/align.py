@@ -72,7 +72,7 @@ def best_order(x0: Tensor, x1: Tensor, mask: Tensor) -> Tensor:
     """order[b, i]: the row of x0 that the cheapest one-to-one pairing gives to atom i of x1; [B, N]."""
     from scipy.optimize import linear_sum_assignment
 
-    gain = (x1 @ x0.transpose(1, 2)).double().cpu().numpy()  # |x1 - x0|^2 up to terms that no pairing changes
+    gain = (x1 @ x0.transpose(1, 2)).cpu().double().numpy()  # |x1 - x0|^2 up to terms that no pairing changes
     order = np.tile(np.arange(gain.shape[1]), (len(gain), 1))
     for b, n in enumerate(mask.sum(1).tolist()):
         order[b, :n] = linear_sum_assignment(gain[b, :n, :n], maximize=True)[1]

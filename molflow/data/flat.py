@@ -48,9 +48,12 @@ def ready(arrays: Arrays, aromatic: bool = False, workers: int | None = None, ti
                 refused[k] = found
                 continue
             orders, charged, smiles[k] = found
-            if marked[k] != aromatic:
+            atoms = slice(arrays.offsets[k], arrays.offsets[k + 1])
+            if (
+                marked[k] != aromatic or charged != charges[atoms].tolist()
+            ):  # or mended, as a nitro group without charges
                 bonds[arrays.bond_offsets[k] : arrays.bond_offsets[k + 1], 2] = orders
-                charges[arrays.offsets[k] : arrays.offsets[k + 1]] = charged
+                charges[atoms] = charged
     keep = np.full(len(arrays), True)
     keep[list(refused)] = False
     return Ready(_only(arrays, keep, charges, bonds, smiles), np.flatnonzero(keep), dict(sorted(refused.items())))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
 from molflow.batch import PAIR_FIELDS, Batch
+from molflow.build import UserError
 from molflow.geometry import centre
 from molflow.networks.layers.edges import Edges
 from molflow.networks.layers.inputs import TIME_FEATURES, Clock, LabelInputs
@@ -19,8 +20,12 @@ class Egnn(Network):
     Edge features are |x_i - x_j|^2 now and at the start, the pair labels, and the hint's pair labels and |x_i - x_j|^2.
     """
 
+    whole = False  # its edges are counted batch by batch
+
     def __init__(self, fields: Widths, width: int = 256, layers: int = 9, reach: float = 15.0, span: bool = False):
         super().__init__()
+        if min(width, layers) < 1:
+            raise UserError(f"network 'egnn': its numbers are at least 1, not width {width} and layers {layers}")
         self.atom_inputs, self.pair_inputs = LabelInputs(fields, pairs=False), LabelInputs(fields, pairs=True)
         self.clock, self.spans = Clock(span), span
         edge = self.pair_inputs.width + 4

@@ -22,7 +22,7 @@ class Network(nn.Module, ABC):
     symmetries: frozenset[str] = frozenset({"rotation", "translation", "reflection"})
     spans = False  # whether it reads a span, and so can leap
     census = False  # whether it reads what a molecule is to have (chem/census.py)
-    whole = True  # whether it is one program whatever the times, as a CUDA graph has to be
+    whole = True  # whether it is one program whatever is in a batch of a shape, as a CUDA graph has to be
 
     @abstractmethod
     def forward(

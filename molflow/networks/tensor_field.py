@@ -27,6 +27,8 @@ class TensorField(Network):
     an MLP of what is invariant. The endpoint is x plus a vector read from the 1o features.
     """
 
+    whole = False  # its edges are counted batch by batch
+
     def __init__(
         self,
         fields: Widths,
@@ -40,6 +42,8 @@ class TensorField(Network):
         super().__init__()
         if dim != 3:
             raise UserError(f"network tensor_field knows rotations of 3 dimensions, not of {dim}; choose dense or egnn")
+        if min(channels, layers) < 1:
+            raise UserError(f"network tensor_field: channels ({channels}) and layers ({layers}) are at least 1")
         if lmax < 1:
             raise UserError(f"network tensor_field: lmax must be at least 1 to move atoms, not {lmax}")
         self.atom_inputs, self.pair_inputs = LabelInputs(fields, pairs=False), LabelInputs(fields, pairs=True)

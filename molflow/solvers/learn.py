@@ -36,7 +36,7 @@ def changes(flow: VectorField, x: Batch, times: Sequence[float], rng: Rng) -> np
     recorded, solver = Recorded(flow), Multistep()
     for t, s in pairwise(times):
         x = solver.step(recorded, x, t, s, rng)  # type: ignore[arg-type]
-    ends = np.stack([end.double().cpu().numpy().ravel() for end in recorded.ends])
+    ends = np.stack([end.cpu().double().numpy().ravel() for end in recorded.ends])
     ends -= ends[-1]
     return ends @ ends.T
 

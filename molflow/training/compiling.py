@@ -33,8 +33,8 @@ class Compiled:
         if how == "graphs":
             if not getattr(network, "whole", True):
                 raise UserError(
-                    "train.compile=graphs: this network chooses its way by the times of a batch, and a graph holds "
-                    "one: take train.compile=layers"
+                    "train.compile=graphs: what this network does depends on what is in a batch, its times or who is "
+                    "near whom, and a graph holds one program: take train.compile=layers or none"
                 )
             self.graphs = Graphs(network)
         elif how == "layers":
@@ -57,8 +57,8 @@ class Compiled:
 class Graphs:
     """A network on a CUDA device whose passes are recorded when inputs of a shape come again, then replayed.
 
-    Graphs share one pool of memory, and one place for the weights' gradients. So what a replay returns lasts until the
-    next replay, and a backward pass belongs to the latest forward pass.
+    Graphs share one pool of memory, and one place for the weights' gradients. So a backward pass belongs to the latest
+    forward pass.
     """
 
     def __init__(self, network: nn.Module):
@@ -104,7 +104,11 @@ class _Recorded:
 
         def backward() -> tuple[()]:
             with torch.autocast(t.device.type, enabled=False):  # each product in the precision of its forward pass
-                found = torch.autograd.grad(self.predicted, graphs.weights, self.grads)
+                some = [
+                    each for each in zip(self.predicted, self.grads) if each[0].requires_grad
+                ]  # of weights that learn
+                predicted, grads = (list(part) for part in zip(*some))
+                found = torch.autograd.grad(predicted, graphs.weights, grads)
             torch._foreach_copy_(self.to_weights, list(found))
             return ()
 
@@ -191,7 +195,7 @@ class _Replay(torch.autograd.Function):
         torch._foreach_copy_(recorded.inputs, list(tensors[: len(recorded.inputs)]))
         recorded.forward()
         ctx.recorded = recorded
-        return tuple(value.detach() for value in recorded.outputs)
+        return tuple(value.clone() for value in recorded.outputs)  # the next replay writes over them
 
     @staticmethod
     @torch.autograd.function.once_differentiable

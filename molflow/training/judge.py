@@ -48,7 +48,10 @@ def validation_losses(training: Training) -> dict[str, float]:
         batch, molecules = batch.to(device), torch.from_numpy(loader.index[loader.plan.at(step)[1]]).to(device)
         for share in training.objective.ways():
             with fast_matmul():
-                losses = training.losses(training.average, batch, Rng(seed_of(VALIDATE), molecules))
+                rng = Rng(
+                    seed_of(VALIDATE), molecules, seed_of(VALIDATE, step)
+                )  # each batch at its own stage of the way
+                losses = training.losses(training.average, batch, rng)
             for name, loss in {"val_loss": training.objective.total(losses), **losses}.items():
                 sums[name] = sums.get(name, 0.0) + share * float(loss) * len(batch) / len(loader.index)
     return {name if name == "val_loss" else f"val_loss_{name}": value for name, value in sums.items()}

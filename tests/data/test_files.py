@@ -311,3 +311,24 @@ def test_qm9_imports_whole_with_its_smiles_and_split(tmp_path, large_data):
         assert store.all_smiles() == [text.decode() for text in columns["smiles"]]
     sample = np.random.default_rng(0).choice(len(store), 500, replace=False)
     assert [canonical_smiles(mol) for mol in to_rdkit(store.batch(sample))] == [store.smiles(k) for k in sample]
+
+
+@pytest.mark.parametrize("beside", ["C", "c1ccccc1"], ids=["alone", "aromatic"])
+def test_a_group_without_its_charges_is_stored_one_way(tmp_path, beside):
+    """N(=O)=O beside what is aromatic and what is not: with the charges that its SMILES has."""
+    mol = embedded(f"{beside}[N+](=O)[O-]")
+    orders = [4 if bond.GetIsAromatic() else int(bond.GetBondTypeAsDouble()) for bond in mol.GetBonds()]
+    ends = [(bond.GetBeginAtom(), bond.GetEndAtom()) for bond in mol.GetBonds()]
+    orders = [2 if {a.GetFormalCharge(), b.GetFormalCharge()} == {1, -1} else o for o, (a, b) in zip(orders, ends)]
+    np.savez(
+        tmp_path / "nitro.npz",
+        offsets=[0, mol.GetNumAtoms()],
+        numbers=[atom.GetAtomicNum() for atom in mol.GetAtoms()],
+        positions=mol.GetConformer().GetPositions(),
+        bond_offsets=[0, len(orders)],
+        bonds=[(a.GetIdx(), b.GetIdx(), order) for order, (a, b) in zip(orders, ends)],
+    )
+    import_files([tmp_path / "nitro.npz"], tmp_path / "nitro.safetensors", workers=0)
+    store = Store(tmp_path / "nitro.safetensors")
+    assert sorted(store.batch([0]).charge[0].tolist())[:: mol.GetNumAtoms() - 1] == [-1, 1]
+    assert molecules(store) == [store.smiles(0)]

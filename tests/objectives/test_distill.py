@@ -36,7 +36,8 @@ from molflow.rng import Rng
 from molflow.sampling import Sampling
 from molflow.times.beta import Beta
 from molflow.times.importance import Importance
-from molflow.training import fit
+from molflow.training import Training, fit
+from molflow.training.judge import validation_losses
 
 CLASSES = {"atom": 4, "bond": 3}
 WEIGHTS = {"pos": 1.0, "atom": 0.5, "bond": 0.25}
@@ -314,6 +315,31 @@ def test_the_command_trains_a_student_of_its_teachers_kind(line, teacher, facts,
 def csv_rows(run):
     with (run / "metrics.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("steps", [[4], [2, 8]], ids=str)
+def test_a_student_is_judged_all_along_the_way(line, teacher, monkeypatch, steps):
+    """The batches of a validation stand at several times, the same ones whenever it is validated."""
+    given = dict(word.split("=", 1) for word in line[3:])
+    given |= {"train.teacher": str(teacher), "data.pairs": "300", "objective.steps": str(steps)}
+    config = read_config(line[2], given)
+    theirs = read_card(teacher).config.to_dict()
+    config = parse_config({**config.to_dict(), **{part: theirs[part] for part in ("network", "path", "prior")}})
+    module, stood = Training(config, Store(config.data.path)), []
+    stand = Distill.stand
+
+    def stands(self, *rest):
+        x, t, hint = stand(self, *rest)
+        stood.append(t)
+        return x, t, hint
+
+    monkeypatch.setattr(Distill, "stand", stands)
+    validation_losses(module)
+    first = stood.copy()
+    stood.clear()
+    validation_losses(module)
+    assert stood == first
+    assert len(set(first)) >= 3
 
 
 def test_a_teacher_may_teach_leaps_too(line, teacher, tmp_path, capsys):

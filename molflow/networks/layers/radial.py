@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from molflow.build import UserError
+
 
 class Radial(nn.Module):
     """exp(-((d - mu_k) / w_k)^2), half of them between 0.5 and 2.2 angstrom, where bonds are, the rest to ``far``.
@@ -19,6 +21,8 @@ class Radial(nn.Module):
 
     def __init__(self, count: int = 16, far: float = 10.0):
         super().__init__()
+        if count < 4:
+            raise UserError(f"network: radial must be at least 4, two for bonds and two for the rest, not {count}")
         near = torch.linspace(0.5, 2.2, count // 2)
         rest = torch.linspace(2.2, far, count - count // 2 + 1)[1:]
         mu = torch.cat([near, rest])
