@@ -86,12 +86,10 @@ ARMS: dict[str, list[str]] = {  # the base is what every other arm changes furth
     "heads 4": ["network.heads=4"],
     "heads 16": ["network.heads=16"],
     "warmup 0.01": ["train.warmup=0.01"],
-    "warmup 0.15": ["train.warmup=0.15"],
     "clip 0.3": ["train.clip=0.3"],
     "clip 10": ["train.clip=10"],
     "beta2 0.999": ["train.beta2=0.999"],
     "weight decay 0": ["train.weight_decay=0"],
-    "weight decay 0.1": ["train.weight_decay=0.1"],
     "linear grid": ["sample.grid=linear"],
     "midpoint": ["sample.solver=midpoint"],
 }
