@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 import json
 import os
 import shutil
@@ -204,31 +203,6 @@ def keep_leans(source: str | Path, leans: Mapping[int, Sequence[float]]) -> None
 
 def _by_steps(learned: Mapping[int, Sequence[float]]) -> dict[str, list[float]]:
     return {str(steps): list(learned[steps]) for steps in sorted(learned)}
-
-
-def to_change(source: str | Path, out: str | Path | None = None, overwrite: bool = False) -> tuple[Path, Path]:
-    """The folder of a model whose card may change, and the one to read it from before ``copied`` makes them one.
-
-    It is the model's own, unless the model ships, or ``out``, whose model is a copy, or will be. A copy that is there
-    goes on with what it has learned.
-    """
-    folder = locate(source)
-    if out is None:
-        if folder == pretrained().get(str(source)):
-            raise UserError(f"{source} ships with molflow and stays as it is: say --out FOLDER for a copy that changes")
-        return folder, folder
-    copy = Path(out)
-    if copy.is_file():
-        raise UserError(f"{copy} is a file: name a folder")
-    files = [copy / WEIGHTS, copy / CONFIG]
-    if all(file.exists() for file in files) and filecmp.cmp(folder / WEIGHTS, copy / WEIGHTS, shallow=False):
-        return copy, copy
-    if any((copy / name).exists() for name in ("last.ckpt", "metrics.csv")):
-        raise UserError(f"{copy} is a training run of another model: name another folder")
-    for file in files:
-        if file.exists() and not overwrite:
-            raise UserError(f"{file} exists; choose another name, or say --overwrite to replace it")
-    return copy, folder
 
 
 def copied(source: Path, folder: Path) -> Path:

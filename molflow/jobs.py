@@ -162,12 +162,11 @@ def parts(
         for i, result in results:
             if isinstance(result, Failure):
                 results.close()
-                if any(part(folder, k, job.suffix).exists() for k in range(job.shards)):
-                    raise UserError(
-                        f"shard {i} failed ({result.message}); the others are kept in {folder}: run again to go on"
-                    )
-                shutil.rmtree(folder)
-                raise UserError(f"shard {i} failed ({result.message})")
+                kept = any(part(folder, k, job.suffix).exists() for k in range(job.shards))
+                if not kept:
+                    shutil.rmtree(folder)
+                more = f"; the others are kept in {folder}: run again to go on" if kept else ""
+                raise UserError(f"shard {i} failed ({result.message}){more}")
             bar.update(result)
     yield [part(folder, i, job.suffix) for i in range(job.shards)]
     shutil.rmtree(folder)

@@ -111,6 +111,18 @@ def test_shards_may_be_done_in_any_order(model, reference, tmp_path):
     assert (tmp_path / "m.sdf").read_bytes() == reference
 
 
+def falls_over(patch, first) -> None:
+    """The device does where molecules from this number on are to be drawn."""
+    whole = Model.sample_ids
+
+    def sample_ids(self, ids, *rest):
+        if ids[0] == first:
+            raise RuntimeError("a device that fell over")
+        return whole(self, ids, *rest)
+
+    patch.setattr(Model, "sample_ids", sample_ids)
+
+
 @pytest.fixture
 def drawn_here(monkeypatch):
     """The numbers of the molecules that are drawn at once, where what a GPU's job does is done with a CPU."""
@@ -144,15 +156,8 @@ def test_what_is_drawn_at_once_is_drawn_again_where_a_part_of_it_is_missing(draw
 
 
 def test_a_device_that_falls_over_keeps_what_was_written(drawn_here, model, reference, tmp_path, monkeypatch, capsys):
-    whole = Model.sample_ids
-
-    def sample_ids(self, ids, *rest):
-        if ids[0] == 120:
-            raise RuntimeError("a device that fell over")
-        return whole(self, ids, *rest)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Model, "sample_ids", sample_ids)
+        falls_over(patch, 120)
         assert sample(model, tmp_path / "m.sdf", "--workers", "2") == 2
     assert "shard 3 failed (RuntimeError: a device that fell over)" in capsys.readouterr().err
     assert len(list((tmp_path / "m.sdf.parts").glob("part-*.sdf"))) == 3
@@ -322,15 +327,8 @@ def test_memory_does_not_grow_with_the_number_of_molecules(model, tmp_path, monk
 
 
 def test_a_shard_that_fails_keeps_the_others(model, reference, tmp_path, monkeypatch, capsys):
-    whole = Model.sample_ids
-
-    def sample_ids(self, ids, *rest):
-        if ids[0] == 200:
-            raise RuntimeError("a device that fell over")
-        return whole(self, ids, *rest)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Model, "sample_ids", sample_ids)
+        falls_over(patch, 200)
         assert sample(model, tmp_path / "m.sdf") == 2
     err = capsys.readouterr().err
     assert "shard 2 failed (RuntimeError: a device that fell over)" in err

@@ -18,7 +18,7 @@ _FIELD = re.compile(r">.*<(.+)>")
 _NUMBER_OF = {**{symbol.upper(): number for symbol, number in NUMBER.items() if number}, "D": 1, "T": 1}
 _PAIR = re.compile(r"""([\w.-]+)=(?:"([^"]*)"|(\S+))""")
 _TABLE = "species:S:1:pos:R:3"
-LONGEST = 10  # digits of a number of atoms that is one
+_LONGEST = 10  # digits of a number of atoms that is one
 
 
 def number_or_none(text: str) -> float | None:
@@ -92,7 +92,7 @@ def xyz(lines: Lines) -> Iterator[Record]:
         count = line.strip()
         if not count:
             continue
-        if count.isdecimal() and len(count) < LONGEST:
+        if count.isdecimal() and len(count) < _LONGEST:
             comment = next(lines, "")
             frame = _frame(lines, int(count), comment)
             yield lines.record(**frame)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -46,3 +47,38 @@ def model_files(model: str) -> list[Path]:
     from molflow.checkpoint import CONFIG, WEIGHTS, locate
 
     return [locate(model) / name for name in (CONFIG, WEIGHTS)]
+
+
+def check_model(out: PATH, models: Iterable[str], overwrite: bool) -> None:
+    """That the folder ``--out`` may take a model made of others."""
+    from molflow.checkpoint import CONFIG, WEIGHTS
+
+    if Path(out).is_dir():
+        read = [file for model in models for file in model_files(model)]
+        check_outputs({"--out": Path(out) / WEIGHTS, "its card": Path(out) / CONFIG}, read, overwrite)
+
+
+def to_change(model: str, out: str | None, overwrite: bool) -> tuple[Path, Path]:
+    """The folder of a model whose card may change, and the one to read it from before ``copied`` makes them one.
+
+    It is the model's own, unless the model ships, or ``out``, whose model is a copy, or will be. A copy that is there
+    goes on with what it has learned.
+    """
+    from molflow.checkpoint import CONFIG, WEIGHTS, locate, pretrained
+    from molflow.run import Run
+
+    folder = locate(model)
+    if out is None:
+        if folder == pretrained().get(model):
+            raise UserError(f"{model} ships with molflow and stays as it is: say --out FOLDER for a copy that changes")
+        return folder, folder
+    copy, run = Path(out), Run(out)
+    if copy.is_file():
+        raise UserError(f"{copy} is a file: name a folder")
+    whole = (copy / WEIGHTS).exists() and (copy / CONFIG).exists()
+    if whole and filecmp.cmp(folder / WEIGHTS, copy / WEIGHTS, shallow=False):
+        return copy, copy
+    if run.checkpoint.exists() or run.metrics.exists():
+        raise UserError(f"{copy} is a training run of another model: name another folder")
+    check_model(copy, [model], overwrite)
+    return copy, folder

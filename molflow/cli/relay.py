@@ -27,18 +27,13 @@ def relay(
         molflow relay runs/early runs/late --at 0.6 --out runs/relay
         molflow relay qm9-relay --part 0.9 --out runs/end
     """
-    from pathlib import Path
-
     from molflow.build import UserError
-    from molflow.checkpoint import CONFIG, WEIGHTS
-    from molflow.cli.outputs import check_outputs, model_files
+    from molflow.cli.outputs import check_model
     from molflow.relay import join
     from molflow.relay import part as taken
 
     if part is not None and (at or len(models) != 1):
         raise UserError("--part takes one model out of one that was joined: give it that one, and no --at")
-    if Path(out).is_dir():
-        read = [file for model in models for file in model_files(model)]
-        check_outputs({"--out": Path(out) / WEIGHTS, "its card": Path(out) / CONFIG}, read, overwrite)
+    check_model(out, models, overwrite)
     path = join(models, at, out) if part is None else taken(models[0], part, out)
     print(f"{path} written; try: molflow sample {path} --n 100 --out molecules.sdf")

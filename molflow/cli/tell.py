@@ -47,7 +47,8 @@ def tell(
     """
     from dataclasses import replace
 
-    from molflow.checkpoint import CONFIG, copied, to_change
+    from molflow.checkpoint import CONFIG, copied
+    from molflow.cli.outputs import to_change
     from molflow.device import pick_device
     from molflow.jobs import loaded
     from molflow.telling import ToldJob, check_told, learn
@@ -60,7 +61,8 @@ def tell(
     for how in ways:
         teller.times(how)
     jobs = [ToldJob(model, n, seed, how, device=str(chosen)) for how in ways]
-    jobs = [replace(job, model=str(copied(source, changed))) for job in jobs]
+    copied(source, changed)
+    jobs = [replace(job, model=str(changed)) for job in jobs]
     print(
         f"{model}: {n} molecules each, by {', then '.join(map(in_words, ways))}, seed {seed}, on {chosen}", flush=True
     )

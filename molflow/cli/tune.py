@@ -41,7 +41,8 @@ def tune(
     """
     from molflow.analysis.grids import FINE, learn_grids
     from molflow.build import UserError
-    from molflow.checkpoint import copied, keep_sampling, load, to_change
+    from molflow.checkpoint import copied, keep_sampling, load
+    from molflow.cli.outputs import to_change
     from molflow.solvers.schedule import LEARNED
 
     if not steps or min(steps) < 1 or n < 1:

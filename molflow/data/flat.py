@@ -49,9 +49,8 @@ def ready(arrays: Arrays, aromatic: bool = False, workers: int | None = None, ti
                 continue
             orders, charged, smiles[k] = found
             atoms = slice(arrays.offsets[k], arrays.offsets[k + 1])
-            if (
-                marked[k] != aromatic or charged != charges[atoms].tolist()
-            ):  # or mended, as a nitro group without charges
+            mended = charged != charges[atoms].tolist()  # as in a nitro group that was given none
+            if marked[k] != aromatic or mended:
                 bonds[arrays.bond_offsets[k] : arrays.bond_offsets[k + 1], 2] = orders
                 charges[atoms] = charged
     keep = np.full(len(arrays), True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from molflow.metrics.keys import KeySet
@@ -122,16 +122,8 @@ class Report:
         if self._terms() != other._terms():
             raise ValueError("reports add up where seed, protocols, subset and reference are the same")
         training = {name: _both(keys, other.training[name]) for name, keys in self.training.items()}
-        return Report(
-            self.shard + other.shard,
-            self.seed,
-            self.asked,
-            training,
-            self.inputs + other.inputs,
-            self.versions,
-            self.measure,
-            reference=self.reference,
-        )
+        sums: dict[str, Any] = {"shard": self.shard + other.shard, "inputs": self.inputs + other.inputs}
+        return replace(self, training=training, extra={}, spool=None, **sums)
 
 
 def _both(keys: KeySet | str, others: KeySet | str) -> KeySet | str:

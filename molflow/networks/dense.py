@@ -13,7 +13,7 @@ from molflow.networks.layers.by_hand import distances, measured, normalised
 from molflow.networks.layers.inputs import TIME_FEATURES, Clock, LabelInputs
 from molflow.networks.layers.radial import Radial
 from molflow.networks.layers.told import Told
-from molflow.networks.network import Hint, Network, Widths
+from molflow.networks.network import Hint, Network, Widths, check_counts
 
 SUM_SCALE = 0.2  # a sum over some twenty neighbours back to the size of one
 STEP_SCALE = 12.0  # angstrom a layer; over the width, since Adam moves a wider sum faster
@@ -45,8 +45,9 @@ class Dense(Network):
         census: bool = False,
     ):
         super().__init__()
-        if min(width, pair_width, vectors, heads, layers, radial) < 1 or width % heads:
-            raise UserError(f"network 'dense': its numbers are at least 1, and heads ({heads}) divide width ({width})")
+        check_counts("dense", width=width, pair_width=pair_width, vectors=vectors, heads=heads, layers=layers)
+        if width % heads:
+            raise UserError(f"network 'dense': heads ({heads}) divide width ({width})")
         if triangles < 0:
             raise UserError(f"network 'dense': triangles is a number of channels, 0 for none, not {triangles}")
         self.atom_inputs, self.pair_inputs = LabelInputs(fields, pairs=False), LabelInputs(fields, pairs=True)

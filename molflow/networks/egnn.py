@@ -7,11 +7,10 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
 from molflow.batch import PAIR_FIELDS, Batch
-from molflow.build import UserError
 from molflow.geometry import centre
 from molflow.networks.layers.edges import Edges
 from molflow.networks.layers.inputs import TIME_FEATURES, Clock, LabelInputs
-from molflow.networks.network import Hint, Network, Widths
+from molflow.networks.network import Hint, Network, Widths, check_counts
 
 
 class Egnn(Network):
@@ -24,8 +23,7 @@ class Egnn(Network):
 
     def __init__(self, fields: Widths, width: int = 256, layers: int = 9, reach: float = 15.0, span: bool = False):
         super().__init__()
-        if min(width, layers) < 1:
-            raise UserError(f"network 'egnn': its numbers are at least 1, not width {width} and layers {layers}")
+        check_counts("egnn", width=width, layers=layers)
         self.atom_inputs, self.pair_inputs = LabelInputs(fields, pairs=False), LabelInputs(fields, pairs=True)
         self.clock, self.spans = Clock(span), span
         edge = self.pair_inputs.width + 4

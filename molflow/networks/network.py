@@ -8,9 +8,16 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from molflow.batch import Batch
+from molflow.build import UserError
 
 Widths = Mapping[str, tuple[int, int]]  # label field -> (states it may be in, classes to predict)
 Hint = Mapping[str, Tensor]  # the endpoint predicted one evaluation ago
+
+
+def check_counts(network: str, **counts: int) -> None:
+    """A UserError where a network would have none of a part, or fewer."""
+    if few := [f"{name} {count}" for name, count in counts.items() if count < 1]:
+        raise UserError(f"network {network!r}: its numbers are at least 1, not {', '.join(few)}")
 
 
 class Network(nn.Module, ABC):

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from molflow.batch import PAIR_FIELDS, Batch
-from molflow.build import UserError
 from molflow.networks.layers.inputs import TIME_FEATURES, Clock, LabelInputs
-from molflow.networks.network import Hint, Network, Widths
+from molflow.networks.network import Hint, Network, Widths, check_counts
 
 
 class Pointwise(Network):
@@ -23,8 +22,7 @@ class Pointwise(Network):
 
     def __init__(self, fields: Widths, dim: int = 3, width: int = 256, layers: int = 4, span: bool = False):
         super().__init__()
-        if min(width, layers) < 1:
-            raise UserError(f"network 'pointwise': its numbers are at least 1, not width {width} and layers {layers}")
+        check_counts("pointwise", width=width, layers=layers)
         self.atom_inputs, self.pair_inputs = LabelInputs(fields, pairs=False), LabelInputs(fields, pairs=True)
         self.clock, self.spans = Clock(span), span
         inputs = 2 * dim + 1 + self.atom_inputs.width + TIME_FEATURES

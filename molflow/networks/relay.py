@@ -31,12 +31,8 @@ class Relay(Network):
         starts: Sequence[float] = (0.0, 0.6),
     ):
         super().__init__()
-        if (
-            not starts
-            or len(runners) != len(starts)
-            or starts[0] != 0
-            or not all(a < b for a, b in pairwise([*starts, 1.0]))
-        ):
+        rising = all(a < b for a, b in pairwise([*starts, 1.0]))
+        if len(runners) != len(starts) or [*starts][:1] != [0] or not rising:
             raise UserError(
                 "network 'relay': starts are one time for each runner, from 0 on, rising and below 1; "
                 f"{len(runners)} runners have {', '.join(f'{start:g}' for start in starts) or 'none'}"

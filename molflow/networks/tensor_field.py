@@ -17,7 +17,7 @@ from molflow.geometry import centre
 from molflow.networks.layers.edges import Edges
 from molflow.networks.layers.inputs import TIME_FEATURES, Clock, LabelInputs
 from molflow.networks.layers.radial import Radial
-from molflow.networks.network import Hint, Network, Widths
+from molflow.networks.network import Hint, Network, Widths, check_counts
 
 
 class TensorField(Network):
@@ -42,8 +42,7 @@ class TensorField(Network):
         super().__init__()
         if dim != 3:
             raise UserError(f"network tensor_field knows rotations of 3 dimensions, not of {dim}; choose dense or egnn")
-        if min(channels, layers) < 1:
-            raise UserError(f"network tensor_field: channels ({channels}) and layers ({layers}) are at least 1")
+        check_counts("tensor_field", channels=channels, layers=layers)
         if lmax < 1:
             raise UserError(f"network tensor_field: lmax must be at least 1 to move atoms, not {lmax}")
         self.atom_inputs, self.pair_inputs = LabelInputs(fields, pairs=False), LabelInputs(fields, pairs=True)

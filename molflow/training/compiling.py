@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import compress
 from typing import Any, Literal
 
 import torch
@@ -104,10 +105,8 @@ class _Recorded:
 
         def backward() -> tuple[()]:
             with torch.autocast(t.device.type, enabled=False):  # each product in the precision of its forward pass
-                some = [
-                    each for each in zip(self.predicted, self.grads) if each[0].requires_grad
-                ]  # of weights that learn
-                predicted, grads = (list(part) for part in zip(*some))
+                learnt = [value.requires_grad for value in self.predicted]
+                predicted, grads = (list(compress(part, learnt)) for part in (self.predicted, self.grads))
                 found = torch.autograd.grad(predicted, graphs.weights, grads)
             torch._foreach_copy_(self.to_weights, list(found))
             return ()

@@ -48,9 +48,8 @@ def validation_losses(training: Training) -> dict[str, float]:
         batch, molecules = batch.to(device), torch.from_numpy(loader.index[loader.plan.at(step)[1]]).to(device)
         for share in training.objective.ways():
             with fast_matmul():
-                rng = Rng(
-                    seed_of(VALIDATE), molecules, seed_of(VALIDATE, step)
-                )  # each batch at its own stage of the way
+                stage = seed_of(VALIDATE, step)  # of the way: each batch stands at its own
+                rng = Rng(seed_of(VALIDATE), molecules, together=stage)
                 losses = training.losses(training.average, batch, rng)
             for name, loss in {"val_loss": training.objective.total(losses), **losses}.items():
                 sums[name] = sums.get(name, 0.0) + share * float(loss) * len(batch) / len(loader.index)
