@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -82,17 +82,20 @@ def score(
     names = tuple(protocols or DEFAULT)
     how = How(workers, timeout, progress)
 
+    read = partial(Source, opener=Store, perceive=perceive, workers=workers, timeout=timeout)
+    covering, targets = None, None
     if conformers is not None:
-        molecules, conformers = _each_conformer(molecules), _each_conformer(conformers)
-    source = Source(molecules, Store, perceive=perceive, workers=workers, timeout=timeout)
+        covering = measurement_of("conformers", thresholds=list(thresholds))
+        molecules, targets = _each_conformer(molecules), read(_each_conformer(conformers))
+    source = read(molecules)
+    known = None if reference is None else read(reference, split="train", hydrogens=True)
+    # all that was given has been looked up by now: a mistake in it shall not wait for the scores
     plan = Plan(names, max(SAMPLE, subset) if measurements else 0, seed, rows, graphs=reference is not None)
     spool = Spool() if rows else None
     kept: list[Molecules] = []
-    shard = _run(plan, source, how, "scoring", spool, kept if conformers is not None else None)
+    shard = _run(plan, source, how, "scoring", spool, None if targets is None else kept)
 
-    training, drawn = {}, None
-    if reference is not None:
-        training, drawn = _read_reference(reference, plan, shard, how)
+    training, drawn = ({}, None) if known is None else _read_reference(known, plan, shard, how)
 
     def measure(whole: Shard) -> dict[str, Any]:
         sections: dict[str, Any] = {}
@@ -103,7 +106,10 @@ def score(
             sections.setdefault(measurement.section, {}).update(figures)
         return sections
 
-    extra = {} if conformers is None else {"conformers": _conformers(kept, conformers, thresholds, how)}
+    extra = {}
+    if covering is not None and targets is not None:
+        theirs = Reference(train=Molecules.cat([block.molecules for block in targets.blocks()]))
+        extra = {"conformers": covering.figures(Molecules.cat(kept), theirs, how)}
     asked = tuple(protocols or ())
     libraries = [measurement.library for measurement in measurements if measurement.library]
     return Report(
@@ -219,26 +225,25 @@ class Drawn:
         return Reference(train[:half], train[half : 2 * half])
 
 
-def _read_reference(reference: Given, plan: Plan, shard: Shard, how: How) -> tuple[dict[str, KeySet | str], Drawn]:
+def _read_reference(source: Source, plan: Plan, shard: Shard, how: How) -> tuple[dict[str, KeySet | str], Drawn]:
     """The training molecules' identities that novelty is compared with, and molecules drawn from the reference.
 
     Each protocol reads the training molecules itself, but only those whose graph is that of one of ours.
     """
     protocols = tuple(name for name in shard.tallies if not protocol(name).inapplicable(shard.inventory))
     like = {kind: graphs.keys()[:, 0] for kind, graphs in shard.graphs.items()}
-    source = Source(reference, Store, split="train", hydrogens=True)
     train = _run(Plan(protocols, 2 * plan.sample, plan.seed, like=like), source, how, "reading the reference")
     if not train.inventory.n:
-        raise UserError(f"{reference}: no training molecules in it")
+        raise UserError(f"{source.molecules}: no training molecules in it")
     if not train.inventory.sizes:
-        raise UserError(f"{reference}: none of its {train.inventory.n:,} molecules can be read")
+        raise UserError(f"{source.molecules}: none of its {train.inventory.n:,} molecules can be read")
     keys: dict[str, KeySet | str] = dict.fromkeys(shard.tallies, "the protocol does not apply")
     for name, tally in train.tallies.items():
         why = protocol(name).inapplicable(train.inventory)
         keys[name] = f"the reference does not serve: {why}" if why else tally.seen
     held_out = None
-    if source.files or isinstance(reference, Store):
-        rest = Source(reference, Store, split="held_out", hydrogens=True)
+    if source.files or isinstance(source.molecules, Store):
+        rest = replace(source, split="held_out")
         held_out = _run(Plan((), plan.sample, plan.seed), rest, how, "reading the reference")
     return keys, Drawn(train.sample, held_out.sample if held_out and held_out.inventory.n else None)
 
@@ -270,11 +275,3 @@ def _each_conformer(given: Any) -> Any:
         several = [Mol(mol, False, c.GetId()) for c in mol.GetConformers()] if isinstance(mol, Mol) else []
         out += several or [mol]
     return out
-
-
-def _conformers(ours: list[Molecules], theirs: Given, thresholds: Sequence[float], how: How) -> dict[str, Any]:
-    if not thresholds or not all(0 < length < float("inf") for length in thresholds):
-        raise UserError(f"thresholds {', '.join(map(str, thresholds))}: expected lengths in angstrom, above 0")
-    targets = Molecules.cat([block.molecules for block in Source(theirs, Store).blocks()])
-    by_us = measurement_of("conformers", thresholds=list(thresholds))
-    return by_us.figures(Molecules.cat(ours), Reference(train=targets), how)

@@ -29,6 +29,7 @@ from molflow.sampling import Sampling, shard_size
 from molflow.workers import Failure, attempt, check_workers, map_killable, processes
 
 AT_ONCE = 20  # shards that a GPU computes together
+MOST = 10**9  # molecules of a job: a terabyte of them
 _OURS = re.compile(r"\.?(job|part-\d+)\.")  # a file of a folder of parts, whole or not
 
 
@@ -45,8 +46,8 @@ class SampleJob:
     suffix: str = ".sdf"  # of the parts
 
     def __post_init__(self):
-        if self.n < 1:
-            raise UserError(f"the number of molecules must be at least 1, not {self.n}")
+        if not 1 <= self.n <= MOST:
+            raise UserError(f"the number of molecules must be from 1 to {MOST:,}, not {self.n}")
 
     @property
     def on_cpu(self) -> bool:

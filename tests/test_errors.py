@@ -191,7 +191,7 @@ def cut(path, share=0.5):
         ("data import some.sdf --out new.safetensors --fractions nan,nan,nan", "three that add up to 1"),
         ("train tiny.yaml seed=2020-13-45", "seed: '2020-13-45' is no YAML value"),
         ("tell qm9-relay --steps 0 --out x", "steps must be at least 1, not 0"),
-        ("tell qm9-relay --n 0 --out x", "the number of molecules must be at least 1, not 0"),
+        ("tell qm9-relay --n 0 --out x", "the number of molecules must be from 1 to 1,000,000,000, not 0"),
         ("straightness nothing", "unknown model 'nothing'"),
         ("likelihood model nothing.safetensors", "nothing.safetensors: no such file"),
         ("likelihood model few.safetensors --n 0", "--n must be at least 1, not 0"),

@@ -83,9 +83,29 @@ def canonical_smiles(mol: Mol) -> str:
         return Chem.MolToSmiles(Chem.RemoveHs(flat))
 
 
+def legible(mol: Mol) -> Mol:
+    """The molecule without those of its properties that are no text, on which RDKit would stumble."""
+    from rdkit import Chem
+
+    strange = [name for name in mol.GetPropNames() if not _is_text(mol, name)]
+    if strange:
+        mol = Chem.Mol(mol)
+        for name in strange:
+            mol.ClearProp(name)
+    return mol
+
+
+def _is_text(mol: Mol, name: str) -> bool:
+    try:
+        mol.GetProp(name)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def number_props(mol: Mol) -> dict[str, float]:
     """The molecule's properties that are numbers."""
-    props = mol.GetPropsAsDict(includePrivate=False, includeComputed=False)
+    props = legible(mol).GetPropsAsDict(includePrivate=False, includeComputed=False)
     return {name: float(value) for name, value in props.items() if isinstance(value, (int, float))}
 
 

@@ -15,7 +15,8 @@ from molflow.chem.molecule import build_mol
 from molflow.chem.record import Record, named_split, unknown_split
 
 _WHOLE = ("offsets", "numbers", "charges", "bond_offsets", "bonds")
-_LAYOUT = ("offsets", "numbers", "positions", "charges", "bond_offsets", "bonds", "smiles", "split")
+LAYOUT = ("offsets", "numbers", "positions", "charges", "bond_offsets", "bonds", "smiles", "split")
+SPLITS = ("split", "edm_split")
 
 
 @dataclass
@@ -51,7 +52,7 @@ def load_npz(path: Path) -> Arrays:
     for name in (*_WHOLE, "positions"):
         if name in columns:
             columns[name] = _numbers(path, name, columns[name])
-    splits = [name for name in columns if name == "split" or name.endswith("_split")]
+    splits = [name for name in SPLITS if name in columns]
     if splits and "split" not in columns:
         columns["split"] = columns.pop(splits[0])
     if splits and columns["split"].dtype.kind in "SU":
@@ -62,9 +63,9 @@ def load_npz(path: Path) -> Arrays:
     props = {
         name: column.astype(np.float64)
         for name, column in columns.items()
-        if name not in _LAYOUT and column.shape == (count,) and column.dtype.kind in "biuf"
+        if name not in LAYOUT and column.shape == (count,) and column.dtype.kind in "biuf"
     }
-    optional = {name: columns.get(name) for name in _LAYOUT[3:]}
+    optional = {name: columns.get(name) for name in LAYOUT[3:]}
     arrays = Arrays(columns["offsets"], columns["numbers"], columns["positions"], **optional, props=props)
     _check(path, arrays)
     return arrays

@@ -135,7 +135,7 @@ def _frame(lines: Lines, count: int, comment: str) -> dict[str, Any]:
     known = told(pairs)
     charge = known["props"].pop("charge", 0.0)
     mol = build_mol(numbers, [0] * count, [], np.array(positions, dtype=np.float64).reshape(-1, 3))
-    return {"mol": mol, **known, "has_bonds": False, "charge": int(charge) if math.isfinite(charge) else 0}
+    return {"mol": mol, **known, "has_bonds": False, "charge": round(charge) if math.isfinite(charge) else 0}
 
 
 def _give_back(lines: Lines, taken: list[str]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from molflow.atomic import clear_errors, refuse_existing
 from molflow.build import UserError
 from molflow.chem.elements import SYMBOL
-from molflow.chem.molecule import number_props
+from molflow.chem.molecule import legible, number_props
 from molflow.chem.write_npz import NpzSink
 
 if TYPE_CHECKING:
@@ -140,10 +140,46 @@ def _sdf(mol: Mol) -> str:
 
     pos = mol.GetConformer().GetPositions() if mol.GetNumConformers() else np.zeros((0, 3))
     wide = not (np.abs(pos) < 1e4).all()  # the columns of V2000 hold no such number, and no NaN
+    mol = legible(mol)
     try:
-        return Chem.SDWriter.GetText(mol, force_v3000=wide)
-    except (ValueError, RuntimeError):  # no Kekule structure: its bonds as they are
-        return Chem.SDWriter.GetText(mol, kekulize=False, force_v3000=wide)
+        return Chem.SDWriter.GetText(mol, kekulize=_kekule_says_it(mol), force_v3000=wide)
+    except RuntimeError:  # charges that leave an atom no number of electrons, such as H+2
+        return _plain_sdf(mol, pos)
+
+
+def _kekule_says_it(mol: Mol) -> bool:
+    """Whether its aromatic bonds, if any, are what RDKit will find again in a Kekule structure."""
+    from rdkit import Chem
+
+    if not len(mol.GetAromaticAtoms()):
+        return True
+    aromatic = [bond.GetIdx() for bond in mol.GetBonds() if bond.GetBondType() == Chem.BondType.AROMATIC]
+    again = Chem.Mol(mol)
+    try:
+        Chem.Kekulize(again, clearAromaticFlags=True)
+        Chem.SanitizeMol(again)
+    except (ValueError, RuntimeError):
+        return False
+    return aromatic == [bond.GetIdx() for bond in again.GetBonds() if bond.GetIsAromatic()]
+
+
+def _plain_sdf(mol: Mol, pos: np.ndarray) -> str:
+    """A V3000 record of atoms, charges and bonds as they are, which asks RDKit for nothing."""
+    orders = {"SINGLE": 1, "DOUBLE": 2, "TRIPLE": 3, "AROMATIC": 4}
+    places = pos if len(pos) else np.zeros((mol.GetNumAtoms(), 3))
+    atoms = [
+        f"{k + 1} {atom.GetSymbol()} {x:.6f} {y:.6f} {z:.6f} 0 CHG={atom.GetFormalCharge()}"
+        for k, (atom, (x, y, z)) in enumerate(zip(mol.GetAtoms(), places.tolist()))
+    ]
+    bonds = [
+        f"{k + 1} {orders.get(str(bond.GetBondType()), 8)} {bond.GetBeginAtomIdx() + 1} {bond.GetEndAtomIdx() + 1}"
+        for k, bond in enumerate(mol.GetBonds())
+    ]
+    table = ["BEGIN CTAB", f"COUNTS {len(atoms)} {len(bonds)} 0 0 0", "BEGIN ATOM", *atoms, "END ATOM"]
+    table += ["BEGIN BOND", *bonds, "END BOND"] if bonds else []
+    rows = "".join(f"M  V30 {row}\n" for row in [*table, "END CTAB"])
+    props = "".join(f">  <{name}>\n{value!r}\n\n" for name, value in number_props(mol).items())
+    return f"\n     molflow          3D\n\n  0  0  0     0  0            999 V3000\n{rows}M  END\n{props}$$$$\n"
 
 
 def _xyz(mol: Mol, comment: str = "") -> str:
@@ -156,8 +192,11 @@ def _xyz(mol: Mol, comment: str = "") -> str:
 
 def _extxyz(mol: Mol) -> str:
     charge = sum(atom.GetFormalCharge() for atom in mol.GetAtoms())
-    props = [f" {re.sub(r'[^-.0-9A-Za-z_]', '_', name)}={value!r}" for name, value in number_props(mol).items()]
-    return _xyz(mol, f"Properties=species:S:1:pos:R:3 charge={charge}{''.join(props)}")
+    props = {re.sub(r"[^-.0-9A-Za-z_]", "_", name): value for name, value in number_props(mol).items()}
+    if "charge" in props:
+        raise UserError("a property cannot be called charge in an extended xyz file, where that is the molecule's own")
+    fields = "".join(f" {name}={value!r}" for name, value in props.items())
+    return _xyz(mol, f"Properties=species:S:1:pos:R:3 charge={charge}{fields}")
 
 
 def _smi(mol: Mol) -> str:

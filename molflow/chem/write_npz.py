@@ -14,7 +14,7 @@ import numpy as np
 
 from molflow.build import UserError
 from molflow.chem.molecule import number_props
-from molflow.chem.read_arrays import load_npz
+from molflow.chem.read_arrays import LAYOUT, SPLITS, load_npz
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -82,6 +82,8 @@ class NpzSink:
             raise UserError("an npz file holds molecules with bonds, molecules without, or bare points: one of them")
         if numbers is not None and len(numbers) and not 0 <= numbers.min() <= numbers.max() <= 255:
             raise UserError("an atomic number is outside 0-255")
+        if taken := sorted({*LAYOUT, *SPLITS} & set(props)):
+            raise UserError(f"a property cannot be called {taken[0]} in an npz file, where that is another column")
         self.kind, self.dim = kind, positions.shape[1]
         for name, column in (("numbers", numbers), ("positions", positions), ("charges", charges), ("bonds", bonds)):
             if column is not None:

@@ -15,6 +15,8 @@ from molflow.data.sizes import Sizes
 from molflow.data.store import Store, StoreWriter
 from molflow.rng import numpy_generator
 
+MOST = 10**9  # clouds of a file
+
 
 def moons(rng: np.random.Generator, n: int) -> np.ndarray:
     """Two interlocked crescents in the plane, half circles of radius 1, [n, 2]."""
@@ -62,8 +64,8 @@ def make_toy(
     more, a cloud is that many draws (``"20-40"``: of each such size), and a model learns to make whole shapes.
     """
     generator = find("toy", TOYS, name)
-    if n < 1:
-        raise UserError(f"n: expected at least one cloud, not {n}")
+    if not 1 <= n <= MOST:
+        raise UserError(f"n: expected from 1 to {MOST:,} clouds, not {n}")
     rng = numpy_generator(seed)
     sizes = Sizes.of([1]).asked(points, "points").sample(n, rng)
     positions = generator(rng, int(sizes.sum()))

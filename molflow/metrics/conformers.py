@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from molflow.build import UserError
 from molflow.chem.molecule import build_mol
 from molflow.metrics.mean import Mean
 from molflow.metrics.measurement import How, Measurement, Reference
@@ -40,6 +41,8 @@ class Conformers(Measurement):
     source = "Ganea et al. 2021 (GeoMol), arXiv:2106.07802"
 
     def __init__(self, thresholds: Sequence[float] = THRESHOLDS):
+        if not thresholds or not all(0 < length < float("inf") for length in thresholds):
+            raise UserError(f"thresholds {', '.join(map(str, thresholds))}: expected lengths in angstrom, above 0")
         self.thresholds = tuple(thresholds)
 
     def figures(self, sample: Molecules, reference: Reference | None, how: How) -> dict[str, Any]:

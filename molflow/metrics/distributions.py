@@ -42,6 +42,8 @@ class Distributions(Measurement):
             return {"not_measured": why}
         count = min(map(len, (sample, reference.train, reference.held_out or sample)))
         ours, train = observed(part(sample, count)), observed(part(reference.train, count))
+        if not train["size"]:
+            return {"not_measured": "no molecule of the reference has bonds that can be read"}
         floor = observed(part(reference.held_out, count)) if len(reference.held_out) else None
         out: dict[str, Any] = {"molecules": count, "sanitised": len(ours["size"].get("atoms", ()))}
         for kind in train:

@@ -88,6 +88,8 @@ def _unsound(numbers: list[int], charges: list[int], bonds: list[tuple[int, ...]
             bad.add(problem.GetAtomIdx())
         else:  # which atoms of a ring system RDKit names depends on their order: take all that are aromatic
             bad |= {atom for i, j, order in bonds if order == 4 for atom in (i, j)}
+    if not bad:  # sanitising names nobody, as where an aromatic bond lies in no ring
+        bad = {atom for i, j, order in bonds if order == 4 for atom in (i, j)} or set(range(len(numbers)))
     mol.UpdatePropertyCache(strict=False)
     Chem.AssignRadicals(mol)
     return bad | set(radical_atoms(mol))

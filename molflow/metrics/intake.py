@@ -43,11 +43,10 @@ def of_mols(
     )
 
 
-def of_records(records: Sequence[Record]) -> Molecules:
-    """From the records of a file; one without a molecule keeps the reader's reason."""
-    return of_mols(
-        [r.mol for r in records], [r.reason or "unreadable" for r in records], [r.has_bonds for r in records]
-    )
+def of_records(records: Sequence[Record], has_bonds: bool = True) -> Molecules:
+    """From the records of a file, where it has bonds; one without a molecule keeps the reader's reason."""
+    reasons = [record.reason or "unreadable" for record in records]
+    return of_mols([record.mol for record in records], reasons, [has_bonds] * len(records))
 
 
 def of_batch(batch: Batch) -> Molecules:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _BINS = np.geomspace(1e-3, 1e3, 4001)  # angstrom: 0.35 % wide
 _VALENCE = np.zeros(128, np.int64)  # what a neutral atom wants at least; zero: nothing is known
 _VALENCE[[5, 6, 7, 8, 14, 15, 16]] = [3, 4, 3, 2, 4, 3, 2]
+_FEW = 0.02  # of the molecules: more are not a model's mistakes
 _WEIGHT = np.array([0, 1, 2, 3, 1.5, 0, 0, 0, 0, 0])  # of bond codes, for hydrogens to be missed
 
 
@@ -31,7 +32,6 @@ class Inventory:
     bare: int = 0  # molecules of two heavy atoms and more, without a hydrogen, that have room for one
     apart: np.ndarray = field(default_factory=lambda: np.zeros(len(_BINS) + 1, np.int64))  # nearest neighbours, by bin
     sizes: Counter = field(default_factory=Counter)
-    elements: Counter = field(default_factory=Counter)
 
     @classmethod
     def of(cls, molecules: Molecules) -> Inventory:
@@ -47,7 +47,6 @@ class Inventory:
             bare=_bare(molecules[several & ~h]),
             apart=np.bincount(np.digitize(near[np.isfinite(near)], _BINS), minlength=len(_BINS) + 1),
             sizes=Counter(molecules.sizes[molecules.sizes > 0].tolist()),
-            elements=Counter(molecules.numbers.tolist()),
         )
 
     def __add__(self, other: Inventory) -> Inventory:
@@ -59,7 +58,7 @@ class Inventory:
             return "no bonds in the input"
         if self.several and "coordinates" in needs and not self.with_pos:
             return "no coordinates in the input"
-        if self.bare and not self.with_h:
+        if self.bare > self.with_h:
             return "no explicit hydrogens"
         return ""
 
@@ -74,6 +73,18 @@ class Inventory:
 
     def warnings(self) -> list[str]:
         """What looks wrong about the input as a whole."""
+        return self._hydrogens() + self._unit()
+
+    def _hydrogens(self) -> list[str]:
+        few = min(self.bare, self.with_h)
+        if few < _FEW * self.n:
+            return []
+        return [
+            f"{self.bare:,} molecules have no explicit hydrogens where {self.with_h:,} have them: "
+            "they were written in two ways, and one is judged by the rules of the other"
+        ]
+
+    def _unit(self) -> list[str]:
         d = self.spacing
         if d is None or 0.9 <= d <= 1.6:
             return []

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from molflow.build import UserError
 from molflow.chem.io import expand, format_of, named_files, read
+from molflow.chem.record import unknown_split
 from molflow.metrics.intake import of_arrays, of_batch, of_mols, of_records
 from molflow.metrics.molecules import Molecules
 from molflow.metrics.perception import with_bonds
@@ -48,6 +50,7 @@ class Source:
         self.files = self._expanded(given) if named else []
         self.total = None if self.files else _count(given)
         self._digest = hashlib.sha256()
+        self._perceived = 0
 
     def _expanded(self, patterns: Sequence[str | os.PathLike[str]]) -> list[Path]:
         files: list[Path] = []
@@ -115,16 +118,19 @@ class Source:
                     part = part[wanted[(wanted >= low) & (wanted < high)] - low]
                 yield self._bonded(part, part.per_molecule_sum(part.charges)) if self.perceive else part
         else:
-            records = (record for record in read(path) if self._in_split(record.split or 0))  # no split: training
+            has_bonds = _with_bonds(path)
+            records = (record for record in read(path) if self.split == "all" or self._in_split(_split(record)))
             while chunk := list(islice(records, BLOCK)):
-                part = of_records([_hydrogenated(record) for record in chunk] if self.hydrogens else chunk)
+                part = of_records([_hydrogenated(r) for r in chunk] if self.hydrogens else chunk, has_bonds)
                 yield self._bonded(part, np.array([r.charge for r in chunk])) if self.perceive else part
 
     def _in_split(self, split):
         return split >= 0 if self.split == "all" else (split == 0) == (self.split == "train")
 
     def _bonded(self, molecules: Molecules, charges: np.ndarray) -> Molecules:
-        return with_bonds(molecules, charges.tolist(), self.workers, self.timeout)
+        out = with_bonds(molecules, charges.tolist(), self.workers, self.timeout)
+        self._perceived += int((out.has_bonds & ~molecules.has_bonds).sum())
+        return out
 
     def _store(self, store: Any) -> Iterator[Molecules]:
         wanted = np.flatnonzero(self._in_split(store.split))
@@ -135,7 +141,9 @@ class Source:
 
     def described(self) -> tuple[dict[str, Any], ...]:
         """What was read, with checksums."""
-        how = {"bonds": "perceived by RDKit from coordinates, where there were none"} if self.perceive else {}
+        how = (
+            {"bonds": f"perceived by RDKit from coordinates, of {self._perceived:,} molecules"} if self.perceive else {}
+        )
         if self.files:
             return tuple(
                 {"file": str(path), "bytes": path.stat().st_size, "checksum": f"sha256:{_sha256(path)}", **how}
@@ -158,6 +166,23 @@ def _count(given: Any) -> int | None:
 def _has_bonds(item: Mol | Batch | None) -> bool:
     """Whether an RDKit molecule has any; a batch says so of its own molecules alone."""
     return item is not None and not hasattr(item, "mask") and item.GetNumBonds() > 0  # type: ignore[union-attr]
+
+
+def _with_bonds(path: Path) -> bool:
+    """Whether one of the file's molecules has bonds, as of a list; its format may have a place for them or not."""
+    for record in read(path):
+        if not record.has_bonds:
+            return False
+        if record.mol is not None and record.mol.GetNumBonds():
+            return True
+    return False
+
+
+def _split(record: Record) -> int:
+    """Without a word it is training; a word that names none is no guess."""
+    if record.bad_split:
+        raise UserError(f"{record}: {unknown_split(record.bad_split)}")
+    return record.split or 0
 
 
 def _hydrogenated(record: Record) -> Record:

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
+from molflow import score
 from molflow.batch import Batch
 from molflow.build import UserError
 from molflow.chem.io import WRITABLE, open_writer, read, read_all
-from molflow.chem.molecule import canonical_smiles
+from molflow.chem.molecule import build_mol, canonical_smiles
 from molflow.chem.rdkit import from_rdkit, to_rdkit
 
 SMILES = ["CCO", "c1ccncc1", "C[N+](=O)[O-]", "[NH3+]CC(=O)[O-]", "C#N"]
@@ -387,3 +388,71 @@ def test_a_property_of_several_numbers_is_refused_by_name(tmp_path, batch, suffi
     with pytest.raises(UserError, match="property dipole has 3 numbers a molecule"), open_writer(path) as out:
         out.write(wide)
     assert list(tmp_path.iterdir()) == []
+
+
+# -- what a format has another word for
+
+
+def ring(size: int) -> Chem.Mol:
+    """Of carbon with a hydrogen each, all of its bonds aromatic."""
+    bonds = [(k, (k + 1) % size, 4) for k in range(size)] + [(k, k + size, 1) for k in range(size)]
+    angles = np.arange(size) * 2 * np.pi / size
+    circle = np.stack([np.cos(angles), np.sin(angles), 0 * angles], 1)
+    return build_mol([6] * size + [1] * size, [0] * 2 * size, bonds, np.concatenate([1.4 * circle, 2.5 * circle]))
+
+
+@pytest.mark.parametrize("size", [6, 8])
+def test_aromatic_bonds_say_the_same_after_a_file(tmp_path, size):
+    """Benzene is written as Kekule drew it; of cyclooctatetraene that would make another, valid, molecule."""
+    mol = ring(size)
+    with open_writer(tmp_path / "ring.sdf") as out:
+        out.write([mol])
+    (record,) = read(tmp_path / "ring.sdf")
+    scores = [
+        score([given], protocols="strict", tier="protocols").to_dict()["protocols"] for given in (mol, record.mol)
+    ]
+    assert scores[0] == scores[1]
+    assert ("  4  0" in (tmp_path / "ring.sdf").read_text()) == (size == 8)
+
+
+@pytest.mark.parametrize("suffix", WRITABLE)
+def test_charges_that_no_atom_has_are_written_as_they_are(tmp_path, suffix):
+    mol = build_mol([1, 8, 6], [2, 0, 7], [(0, 1, 1)], np.eye(3))
+    mol.SetDoubleProp("energy", -1.5)
+    with open_writer(tmp_path / f"odd{suffix}") as out:
+        out.write([mol, embedded("CO")])
+    odd, good = read(tmp_path / f"odd{suffix}")
+    assert good.mol.GetNumAtoms() in (2, 6)
+    if suffix in (".sdf", ".npz"):
+        assert [atom.GetFormalCharge() for atom in odd.mol.GetAtoms()] == [2, 0, 7]
+        assert odd.mol.GetNumBonds() == 1 and odd.props == {"energy": -1.5}
+        assert odd.mol.GetConformer().GetPositions() == pytest.approx(np.eye(3))
+
+
+def test_a_property_that_is_no_text_costs_no_molecule(tmp_path):
+    text = Chem.SDWriter.GetText(embedded("CO")).replace("$$$$", ">  <name>\nXX\n\n>  <energy>\n2.5\n\n$$$$")
+    (tmp_path / "latin.sdf").write_bytes(text.encode().replace(b"XX", b"\xe9t\xe9"))
+    (mol,) = Chem.SDMolSupplier(str(tmp_path / "latin.sdf"), removeHs=False)
+    for suffix in (".sdf", ".npz"):
+        with open_writer(tmp_path / f"out{suffix}") as out:
+            out.write([mol])
+        (record,) = read(tmp_path / f"out{suffix}")
+        assert record.props == {"energy": 2.5}
+
+
+@pytest.mark.parametrize(("suffix", "name"), [(".npz", "offsets"), (".npz", "edm_split"), (".extxyz", "charge")])
+def test_a_property_whose_name_means_something_else_there_is_refused(tmp_path, batch, suffix, name):
+    with pytest.raises(UserError, match=name), open_writer(tmp_path / f"out{suffix}") as out:
+        out.write(batch.replace(props={name: torch.zeros(len(batch))}))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_property_that_ends_in_split_is_one(tmp_path, batch):
+    with open_writer(tmp_path / "gap.npz") as out:
+        out.write(batch.replace(props={"singlet_triplet_split": torch.full((5,), 2.5)}))
+    assert [record.props["singlet_triplet_split"] for record in read(tmp_path / "gap.npz")] == [2.5] * 5
+
+
+def test_a_total_charge_is_rounded(tmp_path):
+    path = write(tmp_path / "ion.extxyz", "1\nProperties=species:S:1:pos:R:3 charge=0.99999\nH 0 0 0\n")
+    assert next(iter(read(path))).charge == 1

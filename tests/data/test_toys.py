@@ -94,6 +94,6 @@ def test_what_is_no_cloud_is_named(tmp_path):
             import_clouds(tmp_path / "out", tmp_path / name)
     with pytest.raises(UserError, match=r"unknown toy 'ring'.*'rings'"):
         make_toy(tmp_path / "out", "ring")
-    with pytest.raises(UserError, match="at least one cloud"):
+    with pytest.raises(UserError, match="from 1 to 1,000,000,000 clouds"):
         make_toy(tmp_path / "out", "rings", n=0)
     assert not (tmp_path / "out").exists()

@@ -11,7 +11,7 @@ from rdkit import Chem
 from shapes import drawn, embedded
 
 from molflow import score, write
-from molflow.build import resolve
+from molflow.build import UserError, resolve
 from molflow.chem.io import open_writer
 from molflow.metrics import PROTOCOLS
 from molflow.metrics.intake import of_mols
@@ -215,3 +215,59 @@ def test_a_molecule_that_kills_its_worker_costs_nobody_else_anything(monkeypatch
     monkeypatch.setattr("molflow.evaluate.score_block", dies_on_13_atoms)
     report = score(mols, protocols="strict", tier="protocols", workers=1)
     assert (report["strict"].valid.count, report["strict"].failures) == (2, {"crash": 1})
+
+
+def test_one_hydrogen_does_not_make_molecules_without_them_invalid(tmp_path):
+    path = tmp_path / "some.smi"
+    path.write_text("CCO\n" * 30 + "[H][H]\n")
+    report = score(path, protocols=["strict"])
+    assert report["strict"].inapplicable == "no explicit hydrogens"
+
+
+def test_molecules_written_with_hydrogens_and_without_are_warned_of():
+    whole = [embedded(smiles) for smiles in ("CCO", "CC=O", "CCN")]
+    assert not [line for line in score(whole).warnings if "hydrogens" in line]
+    mixed = score([*whole, Chem.RemoveHs(whole[0]), Chem.RemoveHs(whole[1])])
+    assert [line for line in mixed.warnings if line.startswith("2 molecules have no explicit hydrogens where 3 have")]
+
+
+def test_a_file_whose_format_has_bonds_and_whose_molecules_have_none_is_perceived(tmp_path):
+    path = tmp_path / "bare.sdf"
+    atoms = [Chem.RWMol(embedded(smiles)) for smiles in GOOD]
+    for mol in atoms:
+        for bond in list(mol.GetBonds()):
+            mol.RemoveBond(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())
+    write(atoms, path)
+    assert score(path, protocols=["strict"])["strict"].inapplicable == "no bonds in the input"
+    report = score(path, protocols=["strict"], perceive=True)
+    assert report["strict"].valid.value == 1.0
+    assert report.to_dict()["input"][0]["bonds"] == "perceived by RDKit from coordinates, of 3 molecules"
+    whole = [embedded(smiles) for smiles in GOOD]
+    assert "of 0 molecules" in score(whole, perceive=True).to_dict()["input"][0]["bonds"]
+
+
+def test_mistakes_in_what_is_compared_are_told_before_anything_is_scored(tmp_path, monkeypatch):
+    monkeypatch.setattr("molflow.evaluate._run", None)
+    mols = [embedded("CO")]
+    for keywords in ({"reference": tmp_path / "none.sdf"}, {"conformers": tmp_path / "none.sdf"}):
+        with pytest.raises(UserError, match=r"none\.sdf"):
+            score(mols, **keywords)
+    with pytest.raises(UserError, match="above 0"):
+        score(mols, conformers=mols, thresholds=[0.0])
+
+
+def test_perception_reaches_the_reference(tmp_path):
+    mols = [embedded(smiles) for smiles in ("CO", "CC=O", "C#N", "CCO", "CCN", "C1CC1")]
+    write(mols, tmp_path / "known.xyz")
+    distances = score(mols, reference=tmp_path / "known.xyz").to_dict()["distributions"]
+    assert distances["not_measured"] == "no molecule of the reference has bonds that can be read"
+    found = score(mols, reference=tmp_path / "known.xyz", perceive=True).to_dict()["distributions"]
+    assert found["bond"]["types"] > 0
+
+
+def test_a_reference_with_a_split_of_no_name_is_refused(tmp_path):
+    path = tmp_path / "known.csv"
+    path.write_text("smiles,split\nCO,trian\nCC,train\n")
+    with pytest.raises(UserError, match="trian"):
+        score([embedded("CO")], reference=path)
+    score(path)  # of what is scored, the split says nothing

@@ -95,6 +95,8 @@ def test_strict_counts_the_atoms_that_are_sound():
     five = drawn("CHHHHH", [*METHANE, (0, 5, 1)])
     assert verdict("strict", five).stable_atoms.tolist() == [5]  # all but the carbon
     assert verdict("strict", H_O_H).stable_atoms.tolist() == [0]
+    stray = drawn("CHHHHHH", [*METHANE, (5, 6, 4)], pos=[*TETRAHEDRON, [3, 0, 0], [3.7, 0, 0]])
+    assert verdict("strict", stray).stable_atoms.tolist() == [5]  # sanitising refuses it and names no atom
 
 
 def test_recorded_smiles_have_no_hydrogens_and_no_stereo():
