@@ -21,6 +21,7 @@ FROM = 0.3  # of the time: before it laws say little of the molecule, and drawn 
 ROUNDS = 2  # of drawing: first what is surest, then the rest, which knows of it
 PASSES = 3  # of messages between atoms and bonds, before each round
 HARDEST = 30.0  # of the strengths: beyond it numbers would underflow
+GRAIN = 2**16  # grains of a doubt of one
 TINY = 1e-30
 
 Ends = dict[str, Tensor]
@@ -146,7 +147,8 @@ def _surest(p: Tensor, q: Tensor, atoms: Tensor, bonds: Tensor, share: float) ->
     """The surest of a molecule's free labels, as many as hold this share of all its doubt."""
     doubt = torch.cat([(1 - p.amax(-1)), (1 - q.amax(-1)).flatten(1)], 1)
     free = torch.cat([atoms, bonds.flatten(1)], 1)
-    ordered, place = doubt.masked_fill(~free, 2.0).sort(1)
+    doubt = (doubt * GRAIN).round() / GRAIN  # sums of these are exact: ties stay ties, whatever stands beside them
+    ordered, place = doubt.masked_fill(~free, 2.0).sort(dim=1, stable=True)
     counted = torch.where(ordered < 2, ordered, 0.0).cumsum(1)
     settled = torch.zeros_like(free).scatter(1, place, counted <= share * counted[:, -1:]) & free
     return settled[:, : atoms.shape[1]], settled[:, atoms.shape[1] :].view(bonds.shape)

@@ -168,6 +168,20 @@ def test_a_molecule_is_drawn_the_same_alone_and_beside_larger_ones():
         assert torch.equal(labels["bond"][0].triu(1), together["bond"][b, :n, :n].triu(1))
 
 
+def test_equally_sure_labels_are_drawn_the_same_beside_larger_molecules():
+    end, x = random_laws([5] * 40)
+    even = {name: torch.full_like(law, 1 / law.shape[-1]) for name, law in end.items()}
+    padded, _ = random_laws([5] * 40 + [9])
+    wide = {name: torch.full_like(law, 1 / law.shape[-1]) for name, law in padded.items()}
+    beside = Batch.of_sizes([5] * 40 + [9])
+    rngs = Rng(0, torch.arange(40)), Rng(0, torch.arange(41))
+    alone, _ = drawing()(even, x, rngs[0], 0.9)
+    there, _ = drawing()(wide, beside, rngs[1], 0.9)
+    assert torch.equal(alone["atom"], there["atom"][:40, :5])
+    upper = torch.ones(5, 5).triu(1).bool()
+    assert torch.equal(alone["bond"][:, upper], there["bond"][:40, :5, :5][:, upper])
+
+
 def test_labels_for_early_times_are_left_to_be_drawn_apart():
     end, x = random_laws([4])
     assert drawing()(end, x, Rng.of(0, 1), FROM - 0.01) == ({}, {})

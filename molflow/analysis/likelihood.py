@@ -40,6 +40,7 @@ def log_prob(
     states before x.
     """
     _check(model, probes, steps, last)
+    _prior(model).log_prob(_origin(batch))  # one without a density says so now
     from tqdm import tqdm
 
     model.network.eval()
@@ -144,6 +145,12 @@ def _signs(rng: Rng, probes: int, like: Tensor) -> Tensor:
     return torch.stack([(rng.uniform(*like.shape[1:]) < 0.5).to(like.dtype) * 2 - 1 for _ in range(probes)])
 
 
+def _origin(batch: Batch) -> Batch:
+    """A cloud at the origin."""
+    first = batch[:1].only([])
+    return first.replace(pos=torch.zeros_like(first.pos))
+
+
 def _prior(model: Model) -> Any:
     return next(prior for prior in model.prior.priors if prior.field == "pos")
 
@@ -162,6 +169,11 @@ def _check(model: Model, probes: int | None, steps: int, last: float) -> None:
         raise UserError(
             f"no density: this model makes {', '.join(labels)} together with the coordinates, and {why}; "
             "train one of coordinates alone: data.fields=[pos]"
+        )
+    if _prior(model).centred and "translation" not in model.network.symmetries:
+        raise UserError(
+            "no density: this model's clouds are centred, and its network moves their centres, which a density of "
+            "centred clouds does not see; train one with data.centred=false"
         )
     for name, value, holds, what in (
         ("probes", probes, probes is None or probes >= 1, "at least 1, or none for the exact divergence"),

@@ -56,11 +56,11 @@ def align(
         if turn:
             y0 = rotate(y0, kabsch(y0, y1, inside))
         if moving is None:
-            x0, order = y0, move if permute else order
+            x0, order = y0, order.gather(1, move) if permute else order
         else:
             x0 = x0.index_copy(0, moving, y0)
             order = order.index_copy(0, moving, order[moving].gather(1, move))
-        if k + 1 < rounds and permute and turn:
+        if 0 < k < rounds - 1 and permute and turn:  # after the first round all are turned, and may change again
             changed = (move != torch.arange(move.shape[1], device=move.device)).any(1)
             moving = changed.nonzero().squeeze(1) if moving is None else moving[changed]
             if not len(moving):

@@ -47,7 +47,7 @@ class MinibatchOT(Coupling):
         condition: str | None = None,
         weight: float = 1.0,
     ):
-        group = group or (8 if aligned else 512)
+        group = (8 if aligned else 512) if group is None else group
         for name, value, least in (("reg", reg, 0.005), ("penalty", penalty, 0.01), ("group", group, 2)):
             if value < least:
                 raise UserError(f"coupling minibatch_ot: {name} must be at least {least}, not {value}")

@@ -15,7 +15,8 @@ from molflow.networks.network import Hint, Network, Widths, check_counts
 class Pointwise(Network):
     """h_i = MLP(x_i, labels of i, hint of i, t), no point seeing another; x1_i = x_i + W h_i.
 
-    A pair's label is read from the two points it joins: logits_ij = MLP(h_i + h_j, label of ij, hint of ij).
+    A pair's label is read from the two points it joins: logits_ij = m_ij + m_ji with
+    m_ij = MLP(h_i + h_j, label of ij, hint of ij).
     """
 
     symmetries = frozenset()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -79,6 +79,10 @@ class Distill(Objective):
         times = x.pos.new_full((len(x),), t)
         return times, self.losses(network(x, times, hint=hint), x, end, times, end)
 
+    def ways(self) -> Iterator[float]:
+        """One alone: a student that is taught with hints has one at every step but its first."""
+        yield 1.0
+
     def stand(
         self, network, x0: Batch, rng: Rng, steer: Composition | None = None
     ) -> tuple[Batch, float, Mapping[str, Tensor] | None]:
@@ -88,7 +92,7 @@ class Distill(Objective):
         k = first + int(rng.scalar() * (n - first))
         times = grid(self.sampling.grid, n)[: k + 1]
         how = self.sampling
-        flow = Flow(network, self.path, self.prior, how.temperature, how.haste, steer, self.hint > 0, self.together)
+        flow = Flow(network, self.path, self.prior, how.temperature, how.haste, steer, self.hinted, self.together)
         return integrate(flow, x0, times, how.method(), rng), times[-1], flow.hint
 
     @torch.no_grad()

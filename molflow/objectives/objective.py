@@ -44,11 +44,15 @@ class Objective:
     ):
         self.prior, self.coupling, self.path, self.times = prior, coupling, path, times
         self.weights, self.hint, self.centred, self.census = dict(weights), hint, centred, census
+        self.hinted = hint > 0  # also in the ways without one
+        # x1 is in the mean the endpoint to learn, and less noisy, where old noise and new are normal and of no molecule
+        self.simple = not coupling.pairs and all(one.normal or not path.paths[one.field].mixes for one in prior.priors)
 
     def pair(self, x1: Batch, rng: Rng) -> tuple[Batch, Batch]:
         """Molecules with their noise."""
         x1 = self.told(self.placed(x1), rng)
-        return self.coupling(self.prior(x1, rng), x1, rng)
+        x0, x1 = self.coupling(self.prior(x1, rng), x1, rng)
+        return x0.replace(props=x1.props), x1
 
     def report(self, x1: Batch, rng: Rng) -> dict[str, float]:
         """What the couplings do to molecules: the transport cost, before and after, and figures of their own."""
@@ -85,7 +89,7 @@ class Objective:
         if rng.scalar() < self.hint:
             with torch.no_grad():
                 hint = self.path.endpoint(network(x, t), x, t)
-        goal = self.path.goal(x0, x1, t, fresh) if self.coupling.pairs else x1  # the same in the mean, and less noisy
+        goal = x1 if self.simple else self.path.goal(x0, x1, t, fresh)
         losses = self.losses(network(x, t, hint=hint), x, x1, t, goal)
         weight = times.weight(t)
         if torch.is_grad_enabled():  # training, not validation

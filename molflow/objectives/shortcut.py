@@ -58,7 +58,7 @@ class Shortcut(Objective):
             return self.match(network, x0, x1, rng)
         t, m, s, plain = self.leap(rng)
         x = self.path.sample(x0, x1, x1.pos.new_full((len(x1),), t), rng, self.fresh(x1, rng))
-        flow = Flow(network, self.path, self.prior, hinted=self.hint > 0)
+        flow = Flow(network, self.path, self.prior, hinted=self.hinted)
         if rng.scalar() < self.hint:
             flow.endpoint(x, t)
         hint = flow.hint

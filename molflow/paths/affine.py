@@ -12,6 +12,7 @@ from molflow.build import UserError
 from molflow.paths.path import Path, Time, column
 from molflow.rng import Rng
 
+LEAST = 2.0**-25  # of the time: nearer to its end it is 1 in single precision
 LAST = 1e-6  # of the time, where sigma nears 0 and some curves are vertical: read as its beginning
 
 
@@ -75,7 +76,7 @@ class Affine(Path):
         self, x: Tensor, end: Tensor, t: float, s: float, rng: Rng | None, fresh: Tensor | None = None, churn: float = 0
     ) -> Tensor:
         """alpha_s x1_hat + sigma_s x0_hat: Song et al.'s DDIM (2021), and with ``churn`` their generalised DDPM."""
-        if s >= 1:
+        if s > 1 - LEAST:
             return end
         (alpha, sigma), (alpha_s, sigma_s) = self.levels(t, x), self.levels(s, x)
         noise = (x - alpha * end) / sigma
@@ -108,10 +109,10 @@ class Positions(Affine):
     """An affine path of coordinates, with what the network's positions mean and how its errors weigh.
 
     ``predicts`` says how its output o is read: ``endpoint`` x1_hat = o; ``noise`` x0_hat = o; ``velocity`` v = o - x;
-    ``preconditioned`` x1_hat = (alpha x + sigma (o - x)) / (alpha^2 + sigma^2), whose target has unit size at every t
-    (Karras et al. 2022, for data of the noise's scale). ``weigh`` says in whose units the error counts: the plain
-    regression on the ``velocity``, on the ``noise`` as diffusion models have it, or on the ``endpoint``. Errors near
-    the end of the path weigh at most ``cap`` times the endpoint's.
+    ``preconditioned`` x1_hat = (alpha x + sigma (o - x)) / (alpha^2 + sigma^2), whose target has unit size where
+    alpha^2 + sigma^2 = 1 (Karras et al. 2022, for data of the noise's scale). ``weigh`` says in whose units the error
+    counts: the plain regression on the ``velocity``, on the ``noise`` as diffusion models have it, or on the
+    ``endpoint``. Errors near the end of the path weigh at most ``cap`` times the endpoint's.
     """
 
     def __init__(

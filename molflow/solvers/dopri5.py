@@ -20,7 +20,7 @@ TABLEAU = (
     (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),  # the result; its velocity is the next step's first
 )
 ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)  # against order 4
-LANDING = 1e-3  # of the time, from which the predicted endpoint is taken
+LANDING = 1e-3  # of the time, from which the predicted endpoint is taken: an error of some sigma^2, of any tolerance
 
 
 class DormandPrince5(Solver):

@@ -9,7 +9,8 @@ class RungeKutta4(Solver):
     """x_s = x_t + (s - t) (k1 + 2 k2 + 2 k3 + k4) / 6: the classical method of order 4 (Kutta 1901).
 
     The last step is Heun's method of order 3, (k1 + 3 k3) / 4 with stages at 1/3 and 2/3, which never looks at the end;
-    taken once, it does not harm the order.
+    taken once, it does not harm the order where sigma falls as 1 - t. Where it falls as the root of that, as variance
+    preserving paths have it, order 2 is left.
     """
 
     order = 4

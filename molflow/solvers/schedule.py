@@ -13,7 +13,7 @@ GRIDS: dict[str, Callable[[float], float]] = {
     "linear_quadratic": lambda u: 4 / 3 * u if u <= 0.5 else 1 - 4 / 3 * (1 - u) ** 2,  # even to 2/3, then quadratic
     "sine": lambda u: math.sin(u * math.pi / 2),
     "cosine": lambda u: (1 - math.cos(u * math.pi)) / 2,  # short at both ends
-    "log": lambda u: (1 - 0.01**u) / (1 - 0.01),  # 1 - t falls by the same factor each step, to 1 %
+    "log": lambda u: (1 - 0.01**u) / (1 - 0.01),  # 0.01 + 0.99 (1 - t) falls by equal factors
     "arcsin": lambda u: 1 / (1 + noise_to_data(math.asin(u**0.5) * 2 / math.pi)),  # even in log noise but at its ends
 }
 

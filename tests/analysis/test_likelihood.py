@@ -30,6 +30,7 @@ from molflow.paths.linear import Linear
 from molflow.paths.trigonometric import Trigonometric
 from molflow.paths.variance_exploding import VarianceExploding
 from molflow.paths.variance_preserving import VariancePreserving
+from molflow.priors.ball import Ball
 from molflow.priors.categorical import Uniform
 from molflow.priors.gaussian import Gaussian
 from molflow.priors.prior import Product
@@ -196,7 +197,7 @@ def test_held_over_the_last_bit_it_nears_the_density():
     assert off[0] / off[1] == pytest.approx(16, rel=0.25)
 
 
-def test_models_without_a_density_say_so():
+def test_models_without_a_density_say_so(monkeypatch):
     with pytest.raises(UserError, match=r"makes atom, bond together.*they jump by chance.*data.fields=\[pos\]"):
         log_prob(untrained(fields=("pos", "atom", "bond")), clouds())
     model = untrained()
@@ -206,6 +207,13 @@ def test_models_without_a_density_say_so():
     model.prior = Product([Uniform("pos", 3)])
     model.prior.priors[0].centred = True  # type: ignore
     with pytest.raises(UserError, match="its density is not known"):
+        log_prob(model, clouds())
+    model.prior = Product([Ball("pos", 3)])
+    monkeypatch.setattr("molflow.analysis.likelihood.Field", None)  # before anything is integrated
+    with pytest.raises(UserError, match="density"):
+        log_prob(model, clouds())
+    model.prior, model.network.symmetries = Product([Gaussian("pos", 3)]), frozenset()
+    with pytest.raises(UserError, match="moves their centres"):
         log_prob(model, clouds())
 
 

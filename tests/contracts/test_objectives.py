@@ -165,7 +165,8 @@ def test_only_an_objective_that_leaps_asks_for_spans(objective, world, x1):
 def test_a_network_hears_no_hint_where_none_is_taught(objective, world, x1):
     """Not of itself, nor from the solvers that an objective walks with; a teacher of hints still hears its own."""
     heard = {0.0: [], 1.0: []}
-    for objective.hint, hints in heard.items():
+    for share, hints in heard.items():
+        objective.hint, objective.hinted = share, share > 0
 
         def network(x, t, *, hint=None, span=None, hints=hints):
             hints.append(hint is not None)

@@ -100,3 +100,12 @@ def test_points_on_a_line_and_a_single_atom_are_no_trouble():
     for points in ([(0.0, 0.0, 0.0)], [(-1.0, 0.0, 0.0), (0.0, 0.0, 0.0), (1.0, 0.0, 0.0)], [(0.0, 0.0, 0.0)] * 3):
         y0, _ = aligned(Align(), cloud(*points), cloud(*points))
         torch.testing.assert_close(y0.pos, cloud(*points).pos)
+
+
+def test_a_cloud_whose_first_permutation_changes_nothing_still_comes_to_rest():
+    """It has been turned since, and another permutation may suit it better now."""
+    x = Rng.of(0, 500).normal(2, 3, 3)
+    x0, x1 = (Batch.of_points(y - y.mean(1, keepdim=True)) for y in (x[:, 0], x[:, 1]))
+    rest, _ = aligned(Align(rounds=40), x0, x1)
+    again, _ = aligned(Align(), rest, x1)
+    torch.testing.assert_close(again.pos, rest.pos, atol=1e-4, rtol=0)

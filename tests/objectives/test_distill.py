@@ -184,6 +184,19 @@ def test_the_student_walks_there_by_its_own_steps_and_learns_with_its_own_hint()
     assert fresh.hints == [None]
 
 
+@pytest.mark.parametrize("hint", [0.5, 0.0])
+def test_a_student_is_judged_as_it_is_taught(hint):
+    """With hints from its second step on, if it is taught with any, in every way of a validation."""
+    judged, calls = objective(Says(molecules(1)), steps=[4], hint=hint), []
+    for share in judged.ways():
+        for seed in range(6):
+            student = Says(molecules(2))
+            judged.each(student, molecules(), Rng.of(seed, 4))
+            calls += student.hints[1:]
+        assert share == 1
+    assert calls and all((call is not None) == (hint > 0) for call in calls)
+
+
 @pytest.mark.parametrize("hinted", [True, False])
 def test_a_teacher_hears_the_students_hint_if_it_was_taught_with_hints(hinted):
     student, teacher = Says(molecules(2)), Says(molecules(1))

@@ -8,11 +8,15 @@ from torch.nn.functional import one_hot
 
 from molflow.batch import Batch
 from molflow.couplings.align import Align
+from molflow.couplings.independent import Independent
+from molflow.couplings.minibatch_ot import MinibatchOT
 from molflow.geometry import centre
 from molflow.objectives.objective import Objective
+from molflow.paths.interpolant import Interpolant
 from molflow.paths.joint import Joint
 from molflow.paths.jump import Jump
 from molflow.paths.linear import Linear
+from molflow.priors.ball import Ball
 from molflow.priors.categorical import Uniform
 from molflow.priors.gaussian import Gaussian
 from molflow.priors.prior import Product
@@ -215,3 +219,26 @@ def test_unbiased_times_leave_the_loss_as_it_is_under_uniform_ones():
         means.append(one.mean())
         errors.append(one.std() / 4000**0.5)
     assert abs(means[0] - means[1]) < 5 * (errors[0] ** 2 + errors[1] ** 2) ** 0.5
+
+
+def test_noise_that_is_not_normal_has_the_velocity_of_the_way_as_its_goal():
+    """Only of normal noise the mixture with fresh noise says of both in proportion, so that x1 is the mean to learn."""
+    x1 = Batch.of_points(torch.zeros(64, 1, 1).index_fill(0, torch.arange(13), 1.0))
+    for prior, simple in ((Gaussian("pos", 1, centred=False), True), (Ball("pos", 1, centred=False), False)):
+        path = Joint({"pos": Interpolant(noise=3.0)})
+        made = Objective(Product([prior]), Independent(), path, Beta(), {"pos": 1.0}, hint=0.0, centred=False)
+        assert made.simple == simple
+        goals = []
+        made.losses = lambda pred, x, x1, t, goal: goals.append(goal.pos) or {"pos": t}  # noqa: B023
+        made.each(lambda x, t, hint=None: {"pos": x.pos}, x1, Rng.of(0, 64))
+        assert torch.equal(goals[0], x1.pos) == simple
+
+
+def test_noise_goes_with_what_its_molecule_is_told():
+    """A plan hands noise on to another molecule: what is told stays with the molecule."""
+    x1 = molecules((5, 5, 5, 5, 5, 5)).replace(props={"gap": torch.arange(6.0)})
+    made = objective()
+    made.coupling = MinibatchOT()
+    x0, again = made.pair(x1, Rng.of(0, 6))
+    assert not torch.equal(x0.pos, made.prior(made.placed(x1), Rng.of(0, 6)).pos)
+    assert torch.equal(x0.props["gap"], again.props["gap"])

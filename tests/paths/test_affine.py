@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -92,3 +93,12 @@ def test_derivatives_of_a_formula_by_hand():
 def test_formulas_that_are_no_path_are_refused(alpha, sigma, why):
     with pytest.raises(UserError, match=why):
         Custom(alpha, sigma)
+
+
+@pytest.mark.parametrize("path", [Linear(), VariancePreserving()])
+def test_steps_next_to_the_end_stay_finite(path):
+    x, end = torch.ones(2, 3, 3), torch.zeros(2, 3, 3)
+    times = [1 - 10.0**-k for k in (4, 6, 7, 8, 9)] + [1.0]
+    for t, s in pairwise(times):
+        x = path.hold(x, end, t, s, None)
+        assert x.isfinite().all()
