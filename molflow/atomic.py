@@ -1,10 +1,12 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and that one process writes at a time."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,3 +55,31 @@ def clear_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise UserError(f"{path}: the disk is full; nothing was left behind. Free some space") from None
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+@contextlib.contextmanager
+def claimed(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Within it no other process of this machine has claimed ``path``; a UserError where one has.
+
+    The claim is the system's lock on a file among the temporary ones: it ends with its process, however that ends.
+    """
+    try:
+        import fcntl
+    except ImportError:  # a system without such locks
+        yield
+        return
+    path = Path(path)
+    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
+    with open(Path(tempfile.gettempdir()) / f"molflow-{os.getuid()}-{name}.lock", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise UserError(
+                f"{path}: process {file.read() or 'of another run'} is writing it; "
+                "wait until that has ended, or choose another name"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

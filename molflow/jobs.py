@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from molflow import __version__
-from molflow.atomic import refuse_existing
+from molflow.atomic import claimed, refuse_existing
 from molflow.batch import Batch
 from molflow.build import UserError
 from molflow.checkpoint import CONFIG, WEIGHTS, load, locate, write_atomically
@@ -150,10 +150,17 @@ def parts(
 
     On a CPU who makes a part has drawn its molecules. Another device draws many at once, here, and the others write.
     """
-    from tqdm import tqdm
-
     refuse_existing(out, overwrite)
     check_workers(workers)
+    with claimed(out):
+        yield from _parts(job, out, make, workers, overwrite, progress)
+
+
+def _parts(
+    job: Job, out: Path, make: Make[Job], workers: int | None, overwrite: bool, progress: bool
+) -> Iterator[list[Path]]:
+    from tqdm import tqdm
+
     folder = out.with_name(out.name + ".parts")
     _prepare(folder, job.fingerprint(), overwrite)
     count = min(processes(workers, job.on_cpu), job.shards)

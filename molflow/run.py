@@ -184,12 +184,20 @@ def versions() -> dict[str, str]:
     out = {"molflow": molflow.__version__, "python": platform.python_version(), "machine": platform.machine()}
     for name in ("torch", "lightning", "rdkit", "numpy"):
         out[name] = metadata.version(name)
-    revision = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-    )
-    if revision.returncode == 0:
-        out["revision"] = revision.stdout.strip()
+    if revision := _revision(Path(__file__).parent):
+        out["revision"] = revision
     return out
+
+
+def _revision(package: Path) -> str:
+    """Of the source, where this is a checkout of it, and not of what it may be installed in."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=package, capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        ours = git("ls-files", "--error-unmatch", Path(__file__).name)
+        return git("describe", "--always", "--dirty", "--abbrev=12") if ours else ""
+    except OSError:  # no git here
+        return ""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from molflow.build import UserError, build, unknown
 from molflow.solvers import SOLVERS
 from molflow.solvers.schedule import GRIDS, LEARNED
-from molflow.solvers.solver import Solver
+
+if TYPE_CHECKING:
+    from molflow.solvers.solver import Solver  # for its name alone: a command starts workers before it imports torch
 
 PRECISIONS = ("fp32", "bf16")
 

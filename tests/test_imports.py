@@ -102,6 +102,12 @@ def test_start_loads_nothing_heavy(statement):
     assert run.stdout.splitlines()[-1].strip() == "loaded:"
 
 
+def test_sampling_starts_its_workers_before_torch_is_imported():
+    check = "import molflow.cli.sample, sys; print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, cwd=PACKAGE.parent, check=True)
+    assert run.stdout.strip() == "False"
+
+
 def test_every_public_name_is_found():
     assert set(molflow.__all__) - {"__version__"} == set(molflow._LAZY)
     for name in molflow.__all__:

@@ -6,8 +6,12 @@ import gc
 import gzip
 import hashlib
 import json
+import os
+import subprocess
 import sys
+import time
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -351,3 +355,36 @@ def test_the_note_of_a_job_says_what_decides_the_output(model):
     note = json.loads(json.dumps(jobs.SampleJob(str(model), 7, seed=2, atoms="9").fingerprint()))
     assert (note["n"], note["seed"], note["atoms"]) == (7, 2, "9")
     assert set(note["model"]) == {"model.safetensors", "config.json"}
+
+
+def test_a_file_is_made_by_one_process_at_a_time(model, tmp_path, monkeypatch, capsys):
+    out, codes, write = tmp_path / "m.sdf", [], jobs.write
+
+    def again(job, path, ids, batch):
+        if not codes:
+            codes.append(sample(model, out))
+        write(job, path, ids, batch)
+
+    monkeypatch.setattr(jobs, "write", again)
+    assert sample(model, out) == 0
+    assert codes == [2]
+    assert f"process {os.getpid()} is writing it" in capsys.readouterr().err
+
+
+def test_workers_end_with_a_command_that_is_asked_to(model, tmp_path):
+    out = tmp_path / "m.sdf"
+    line = ["sample", str(model), "--n", "1000000", "--steps", "50", "--workers", "2", "--out", str(out)]
+    made = subprocess.Popen([sys.executable, "-m", "molflow", *line, "--device", "cpu"], stderr=subprocess.DEVNULL)
+    for _ in range(600):
+        if list(tmp_path.glob("m.sdf.parts/part-*")):
+            break
+        time.sleep(0.1)
+    children = Path(f"/proc/{made.pid}/task/{made.pid}/children")
+    workers = children.read_text().split() if children.exists() else []
+    made.terminate()
+    assert made.wait(60) == 143
+    for _ in range(100):
+        if not any(Path(f"/proc/{pid}").exists() for pid in workers):
+            break
+        time.sleep(0.1)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)

@@ -205,6 +205,8 @@ def test_a_run_told_in_minutes_writes_down_its_steps_and_goes_on_from_them(confi
 def test_minutes_that_are_over_before_the_first_decision_end_the_run(config, tmp_path):
     run = fit(config(minutes=1e-4), tmp_path / "run", progress=False)
     assert 1 <= torch.load(run.checkpoint, weights_only=True)["steps"] < 10
+    assert (run.folder / "model.safetensors").exists()
+    assert run.read_metrics()[-1]["val_loss"]
 
 
 def test_the_figures_tell_the_number_of_steps_once_it_is_decided(config, tmp_path):

@@ -164,9 +164,9 @@ def test_a_solver_takes_its_keywords_as_in_sampling(teacher, tmp_path, capsys):
 def test_mistakes_are_found_before_the_work(teacher, tmp_path, capsys):
     for options, words in (
         (["--out", str(tmp_path / "p.sdf")], "name it .safetensors"),
-        (["--pairs", "0"], "must be at least 1"),
+        (["--pairs", "0"], "must be from 1 to"),
         (["--pairs", str(2**25)], "at most 16,777,216"),
-        (["--steps", "0"], "steps must be at least 1"),
+        (["--steps", "0"], "steps must be from 1 to"),
     ):
         assert make(teacher, tmp_path / "p.safetensors", *options) == 2
         assert words in capsys.readouterr().err

@@ -380,3 +380,14 @@ def test_training_times_that_learn_go_on_from_what_they_learnt(config, tmp_path)
     module = Training(*_parts(config, {"times": "importance"}))
     module.restore(state)
     assert all(torch.equal(value, state["times"][name]) for name, value in module.objective.times.state().items())
+
+
+@pytest.mark.parametrize("option", ["--overwrite", "--resume"])
+def test_a_run_that_is_being_trained_is_left_to_its_process(config, tmp_path, monkeypatch, capsys, option):
+    out, codes = tmp_path / "run", []
+    with monkeypatch.context() as patch:
+        at_step(patch, 8, lambda: codes.append(train(config, out, option)))
+        assert train(config, out) == 0
+    assert codes == [2]
+    assert f"process {os.getpid()} is writing it" in capsys.readouterr().err
+    assert [row["step"] for row in journal.Run(out).read_metrics() if row["val_loss"]] == ["6", "12"]

@@ -17,6 +17,7 @@ from molflow.config import TrainConfig, parse_config
 from molflow.data.store import Store
 from molflow.objectives.objective import Objective
 from molflow.rng import Rng
+from molflow.run import versions
 from molflow.training import Training, dry_run, fit, rehearsal
 from molflow.training.judge import sample_scores, validation_losses
 from molflow.training.length import Length, learning_rate
@@ -237,9 +238,19 @@ def test_validation_uses_the_average_and_the_same_noise_each_time(training):
     assert validation_losses(module) != first
 
 
-def test_samples_are_scored_with_the_average(training):
-    module = training(samples=4)
+def test_samples_are_scored_with_the_average(training, monkeypatch):
+    from molflow.generate import Model
+
+    module, drew = training(samples=4), []
+    sample = Model.sample
+
+    def drawn(self, *args, **keywords):
+        drew.append(self.network)
+        return sample(self, *args, **keywords)
+
+    monkeypatch.setattr(Model, "sample", drawn)
     scores = sample_scores(module)
+    assert drew == [module.average]
     assert set(scores) == {"edm_molecule_stable", "strict_valid"}
     assert all(0 <= value <= 100 for value in scores.values())
     assert module.model.network is module.network
@@ -265,6 +276,19 @@ def test_the_best_model_is_the_one_with_the_lowest_validation_loss(config, tmp_p
     assert card["provenance"]["steps"] == 4
     assert torch.load(run.checkpoint, weights_only=True)["best"] == 1.0
     assert [row["val_loss"] for row in run.read_metrics() if row["val_loss"]] == ["3.0", "1.0", "2.0"]
+
+
+def test_a_run_whose_loss_was_never_a_number_says_that_it_has_no_model(config, tmp_path, monkeypatch):
+    from molflow.training import journal
+
+    monkeypatch.setattr(journal, "validation_losses", lambda module: {"val_loss": float("nan")})
+    with pytest.raises(UserError, match=r"has no model: its validation loss was no number.*train\.lr"):
+        fit(config(), tmp_path / "run", progress=False)
+
+
+def test_without_git_a_run_is_of_no_revision(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "revision" not in versions()
 
 
 # -- the rehearsal

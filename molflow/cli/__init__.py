@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from molflow.build import UserError, resolve, unknown
 from molflow.cli.command import call, read_docstring
@@ -38,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in argv[:end]
     argv = [token for token in argv[:end] if token != "--debug"] + argv[end:]
     try:
-        code = _run(argv)
+        with _ended_in_order():
+            code = _run(argv)
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # `molflow ... | head`: nobody reads on; Python must not try to flush again at exit
@@ -59,6 +63,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"error: this machine has too little memory for that ({error}): ask for less", file=sys.stderr)
         return 2
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Within it SIGTERM, too, ends a command through its ``finally``s: its workers and temporary files go with it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(argv: list[str]) -> int:

@@ -7,7 +7,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from molflow.atomic import claimed
 from molflow.build import UserError
 from molflow.checkpoint import WEIGHTS
 from molflow.config import Config, TrainConfig
@@ -46,6 +47,11 @@ def fit(config: Config, out: str | Path, resume: bool = False, overwrite: bool =
     With several devices, the processes that Lightning starts for them run the caller's script too; they end here.
     """
     run, first = Run(out), rank_zero_only.rank == 0
+    with claimed(run.folder) if first else nullcontext():
+        return _fit(config, run, first, resume, overwrite, progress)
+
+
+def _fit(config: Config, run: Run, first: bool, resume: bool, overwrite: bool, progress: bool) -> Run:
     if not resume and first:
         run.check_free(overwrite)
     store = Store(config.data.path)
@@ -86,6 +92,11 @@ def fit(config: Config, out: str | Path, resume: bool = False, overwrite: bool =
         raise SystemExit(0)
     if journal.stop and training.steps_done < training.length.total:
         raise Interrupted(journal.stop, training.steps_done, training.length, run.folder)
+    if not (run.folder / WEIGHTS).exists():
+        raise UserError(
+            f"{run.folder} has no model: its validation loss was no number whenever it was asked, as where train.lr is "
+            "too high"
+        )
     return run
 
 

@@ -69,6 +69,8 @@ class Journal(Callback):
             self.save(trainer, module)
         if isinstance(length, Minutes):
             self.think_over(trainer, module, length)
+            if not judge and step >= length.total:  # the minutes are over sooner than was thought
+                self.judge(trainer, module)
             self.lap = time.monotonic()
         trainer.should_stop = trainer.should_stop or stop or step >= length.total
 
