@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from molflow import __version__
 from molflow.atomic import clear_errors, replacing
 from molflow.build import UserError, unknown
+from molflow.chem.vocabulary import Vocabulary
 from molflow.config import Config, parse_config
 from molflow.device import pick_device
 from molflow.experiment import Facts, make_model, predicted, ways_of
@@ -96,8 +97,14 @@ def begin_from(source: str | Path, network: nn.Module, facts: Facts, config: Con
     folder = locate(source)
     card = read_card(folder)
     theirs, ours = card.facts.vocabulary, facts.vocabulary
+    if list(theirs.classes) != list(ours.classes):
+        fields = [", ".join(["pos", *labels.classes]) for labels in (theirs, ours)]
+        raise UserError(f"train.init: {source} makes {fields[0]}, and this run {fields[1]}: see data.fields")
     if theirs != ours:
-        raise UserError(f"train.init: the labels of {source} are {theirs}, and those of the data {ours}")
+        raise UserError(
+            f"train.init: {source} knows no {', '.join(ours.beyond(theirs))}, which the data hold; leave out such "
+            "molecules, or train from nothing"
+        )
     if predicted(card.config) != predicted(config):
         raise UserError(
             f"train.init: {source} predicts the {predicted(card.config)}, and this run would read it as the "
@@ -112,6 +119,14 @@ def begin_from(source: str | Path, network: nn.Module, facts: Facts, config: Con
             f"train.init: the weights of {source} do not fit this network; give the run that model's: "
             f"'data.fields={json.dumps(trained.data.fields)}' 'network={json.dumps(trained.network)}'"
         ) from None
+
+
+def labels_of(source: str | Path) -> Vocabulary | None:
+    """Those of a model that a run begins from, if it is still there."""
+    try:
+        return read_card(source).facts.vocabulary
+    except UserError:  # a run that goes on has its weights elsewhere; one that begins will say what is wrong
+        return None
 
 
 def taught_by(config: Config, facts: Facts) -> tuple[Model, Facts]:

@@ -49,8 +49,11 @@ class Facts:
     censuses: Censuses = field(default_factory=Censuses)  # of a model that is told them
 
     @classmethod
-    def of(cls, store: Store, config: Config) -> Facts:
-        """Read from a store's training molecules, or from the model that made them, where they say one."""
+    def of(cls, store: Store, config: Config, known: Vocabulary | None = None) -> Facts:
+        """Read from a store's training molecules, or from the model that made them, where they say one.
+
+        Labels that are all ``known`` have the classes that they have there.
+        """
         fields = config.data.fields
         missing = [name for name in fields if name not in store.fields and name != "charge"]
         if missing:
@@ -70,6 +73,8 @@ class Facts:
         if "atom" in fields:
             bonds = store.bond_orders if "bond" in fields else ()
             vocabulary = Vocabulary.of(store.kinds(), bonds, separate_charge="charge" in fields)
+        if known is not None and set(known.classes) == set(vocabulary.classes) and not vocabulary.beyond(known):
+            vocabulary = known
         sizes, law, shares = Sizes.of_store(store), store.scale_law(), class_shares(vocabulary, store)
         formulas = Formulas.of_store(store) if "atom" in fields else Formulas()
         censuses = census_table(config, vocabulary, store)
@@ -214,6 +219,11 @@ def make_model(config: Config, facts: Facts) -> Model:
 
 def make_objective(config: Config, model: Model, teacher: Model | None = None) -> Objective:
     """What training minimises; some objectives learn from a teacher."""
+    if config.train.teacher and name_of(config.objective) == "matching":
+        raise UserError(
+            "objective 'matching' has no use for a teacher (train.teacher, molflow distill): take objective=distill, "
+            "as configs/distill.yaml does, or train.init to begin with its weights"
+        )
     weights = {name: config.loss.weights.get(name, 1.0) for name in model.path.paths}
     if near := config.loss.weights.get(DISTANCES):
         weights[DISTANCES] = near

@@ -67,6 +67,11 @@ class Model:
         self.evaluations = 0  # of the network, for the latest molecules
         self.too_many_pairs = float("inf")  # the least that has not fitted into memory
 
+    def __repr__(self) -> str:
+        weights = sum(weight.numel() for weight in self.network.parameters())
+        makes = ", ".join(["pos", *self.vocabulary.classes])
+        return f"Model({type(self.network).__name__.lower()} of {weights:,} weights, makes {makes}, on {self.device})"
+
     @property
     def device(self) -> torch.device:
         return next(self.network.parameters()).device

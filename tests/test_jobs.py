@@ -267,12 +267,15 @@ def test_every_format_holds_the_same_molecules(model, reference, tmp_path, suffi
         assert [record.mol.GetNumAtoms() for record in read(out)] == atoms
 
 
-def test_sizes_asked_for_are_made(model, tmp_path):
+def test_sizes_asked_for_are_made(model, tmp_path, capsys):
     assert sample(model, tmp_path / "m.npz", "--atoms", "4,9-10", n=30) == 0
     sizes = np.diff(np.load(tmp_path / "m.npz")["offsets"])
     assert len(sizes) == 30
     assert set(sizes) <= {4, 9, 10}
     assert len(set(sizes)) > 1
+    assert "has seen no molecules of 4, 9, 10 atoms in training, whose had 3 to 6" in capsys.readouterr().err
+    assert sample(model, tmp_path / "known.npz", "--atoms", "5", n=3) == 0
+    assert not capsys.readouterr().err
 
 
 def test_a_trajectory_leads_from_noise_to_the_molecules(model, tmp_path, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -243,6 +244,10 @@ def test_the_command_makes_molecules_of_a_formula(tmp_path, capsys):
         == 0
     )
     assert Path(out).read_text().splitlines()[:: 13 + 2] == ["13"] * 3
+    lines = Path(out).read_text().splitlines()
+    atoms = [Counter(line.split()[0] for line in lines[k + 2 : k + 15]) for k in (0, 15, 30)]
+    exact = sum(frame == {"C": 4, "H": 8, "O": 1} for frame in atoms)
+    assert f"{exact} of them are C4H8O" in capsys.readouterr().out
     assert main(["sample", "small", "--n", "3", "--atoms", "C4H8O", "--composition", "0", "--out", out + ".sdf"]) == 2
     assert "leaves the formula C4H8O to chance" in capsys.readouterr().err
 

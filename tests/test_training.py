@@ -11,10 +11,11 @@ import torch
 import yaml
 
 from molflow.build import UserError
-from molflow.checkpoint import read_weights
+from molflow.checkpoint import load, read_card, read_weights
 from molflow.cli import main
 from molflow.config import TrainConfig, parse_config
-from molflow.data.store import Store
+from molflow.data.store import Store, StoreWriter
+from molflow.experiment import Facts
 from molflow.objectives.objective import Objective
 from molflow.rng import Rng
 from molflow.run import versions
@@ -284,6 +285,36 @@ def test_a_run_whose_loss_was_never_a_number_says_that_it_has_no_model(config, t
     monkeypatch.setattr(journal, "validation_losses", lambda module: {"val_loss": float("nan")})
     with pytest.raises(UserError, match=r"has no model: its validation loss was no number.*train\.lr"):
         fit(config(), tmp_path / "run", progress=False)
+
+
+@pytest.fixture
+def alcohols(few_molecules, tmp_path):
+    """Of the few molecules those that are of H, C, O without charge and without triple bonds."""
+    store = Store(few_molecules)
+    with StoreWriter(tmp_path / "alcohols.safetensors", source="a part of the few") as out:
+        for i in range(len(store)):
+            mol = store.batch([i])
+            plain = not mol.charge.any() and mol.bond.max() <= 2 and set(mol.atom.unique().tolist()) <= {1, 6, 8}
+            if plain:
+                a, b = mol.bond[0].triu().nonzero().T.tolist()
+                bonds = [[x, y, int(mol.bond[0, x, y])] for x, y in zip(a, b)]
+                out.add(mol.atom[0], mol.pos[0], mol.charge[0], bonds, split=i % 2, smiles=store.smiles(i))
+    return tmp_path / "alcohols.safetensors"
+
+
+def test_a_run_on_fewer_kinds_begins_with_the_labels_of_its_model(config, begun, alcohols, few_molecules, tmp_path):
+    """As where a model of QM9 goes on with molecules of one's own; the other way there are labels without weights."""
+    known, own = read_card(begun).facts.vocabulary, Facts.of(Store(alcohols), config()).vocabulary
+    assert own.beyond(known) == [] and known.beyond(own)
+    given = config(init=begun, steps=2)
+    on = dataclasses.replace(given, data=dataclasses.replace(given.data, path=str(alcohols)))
+    run = fit(on, tmp_path / "run", progress=False)
+    assert read_card(run.folder).facts.vocabulary == known
+    assert len(load(run.folder, "cpu").sample(3, steps=2)) == 3
+    fewer = fit(dataclasses.replace(on, train=config(steps=2).train), tmp_path / "fewer", progress=False)
+    assert read_card(fewer.folder).facts.vocabulary == own
+    with pytest.raises(UserError, match=r"knows no .*, which the data hold; leave out such molecules"):
+        fit(config(init=str(fewer.folder)), tmp_path / "more", progress=False)
 
 
 def test_without_git_a_run_is_of_no_revision(monkeypatch):

@@ -60,6 +60,17 @@ class Vocabulary:
         ordered = sorted(set(pairs), key=lambda pair: (pair[1] != 0, pair[0], pair[1]))  # neutral kinds first
         return cls(tuple(kind_name(z, q) for z, q in ordered), (), bonds)
 
+    def beyond(self, other: Vocabulary) -> list[str]:
+        """The labels of this one that the other does not know, as words.
+
+        >>> Vocabulary(("H", "C", "F"), bonds=(0, 1, 2)).beyond(Vocabulary(("H", "C", "N"), bonds=(0, 1)))
+        ['F', 'bonds of order 2']
+        """
+        atoms = [kind for kind in self.atoms if kind not in other.atoms]
+        charges = [f"charges of {charge:+}" for charge in self.charges if charge not in other.charges]
+        bonds = [f"bonds of order {order}" for order in self.bonds if order not in other.bonds]
+        return [*atoms, *charges, *bonds]
+
     def encode(self, batch: Batch) -> Batch:
         """Class indices in the place of labels; fields outside the vocabulary are dropped."""
         changes: dict[str, Tensor | None] = {"atom": None, "charge": None, "bond": None}

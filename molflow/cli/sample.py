@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Unpack
+from collections import Counter
+from typing import TYPE_CHECKING, Unpack
 
 from molflow.cli.method import Method, asked, in_words
 from molflow.sampling import shard_size
 from molflow.workers import prepared, processes
+
+if TYPE_CHECKING:
+    from molflow.chem.record import Record
 
 
 def sample(
@@ -62,8 +66,10 @@ def sample(
         from molflow import jobs
         from molflow.atomic import refuse_existing
         from molflow.build import UserError
-        from molflow.chem.io import WRITABLE, format_of, open_writer
+        from molflow.chem.io import WRITABLE, format_of, open_writer, read
         from molflow.cli.outputs import check_outputs
+        from molflow.data.formulas import parse
+        from molflow.data.wanted import formula_in
         from molflow.device import pick_device
 
         suffix = format_of(out, WRITABLE)
@@ -80,20 +86,42 @@ def sample(
         loaded = jobs.loaded(model, str(chosen))
         how = asked(loaded, steps, evaluations, **method)
         job = jobs.SampleJob(model, n, seed, how, atoms, str(chosen), suffix)
-        loaded.asked(atoms, how)
+        wanted = loaded.asked(atoms, how)
         for name in (out, trajectory):
             if name and "atom" not in loaded.path.paths and format_of(name) != ".npz":
                 raise UserError(f"{model} makes points, not molecules: write them to .npz, not to {name}")
         print(f"{model}: {n} molecules, {in_words(how)}, seed {seed}, on {chosen}")
+        if strange := sorted(set(wanted.sizes.weights) - set(loaded.sizes.weights)):
+            few = ", ".join(map(str, strange[:5])) + ", ..." * (len(strange) > 5)
+            known = f"{min(loaded.sizes.weights)} to {max(loaded.sizes.weights)}"
+            print(
+                f"note: {model} has seen no molecules of {few} atoms in training, whose had {known}: expect little of "
+                "them",
+                file=sys.stderr,
+            )
         started = time.monotonic()
         jobs.run(job, out, workers, overwrite, progress=sys.stderr.isatty())
         seconds = time.monotonic() - started
         print(f"{out} written: {n} molecules in {seconds:.1f} s ({n / seconds:.0f} a second)")
+        if formula := formula_in(atoms):
+            exact = sum(parse(formula) == counts for counts in map(formula_of, read(out)))
+            print(f"{exact} of them are {formula}, which they were drawn towards; a higher --composition pulls harder")
         if trajectory:
             with open_writer(trajectory, overwrite=overwrite) as file:
                 for states in jobs.trajectory(job, count):
                     file.write(states)
             print(f"{trajectory} written: {min(count, n)} paths of {how.steps + 1} frames")
+
+
+def formula_of(record: Record) -> Counter[int]:
+    """{atomic number: atoms} of a molecule, with the hydrogens that a SMILES does not write."""
+    if record.mol is None:
+        return Counter()
+    record.mol.UpdatePropertyCache(strict=False)
+    counts: Counter[int] = Counter()
+    for atom in record.mol.GetAtoms():
+        counts.update({atom.GetAtomicNum(): 1, 1: atom.GetTotalNumHs()} if atom.GetAtomicNum() != 1 else {1: 1})
+    return +counts
 
 
 def helpers(n: int, device: str, workers: int | None) -> int:

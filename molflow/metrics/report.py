@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from html import escape
 from typing import Any
 
 from molflow.metrics.keys import KeySet
@@ -50,6 +51,16 @@ class Report:
 
     def __post_init__(self):
         object.__setattr__(self, "sections", {**self.measure(self.shard), **self.extra})
+
+    def __repr__(self) -> str:
+        shares = {
+            name: scored.rates["valid"].value for name, scored in self.protocols.items() if "valid" in scored.rates
+        }
+        valid = ", ".join(f"{name} {100 * share:.1f}" for name, share in shares.items() if share is not None)
+        return f"Report({self.n:,} molecules, % valid: {valid or 'not measured'}; table() tells all)"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(self.table())}</pre>"
 
     @property
     def n(self) -> int:

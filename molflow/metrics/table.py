@@ -28,8 +28,8 @@ _HEADS = {
 
 
 _LEGEND = (
-    "Shares of all molecules, failed ones too; but atoms: of all atoms, uniq: of the valid, novel: of the unique. "
-    "v&u: valid and unique. jodo divides by all; whole: valid, one piece."
+    "Shares of all molecules with their 95 % intervals, failed ones too; but atoms: of all atoms, uniq: of the valid, "
+    "novel: of the unique. v&u: valid and unique. jodo divides by all; whole: valid, one piece."
 )
 
 
@@ -75,14 +75,15 @@ def _source(report: Report) -> str:
 
 
 def _rates(shown: dict[str, Scored]) -> list[str]:
-    """A row of percentages and one of half the interval's width for each protocol, then what they mean."""
+    """A row of percentages for each protocol and two of the ends of their intervals, then what they mean."""
     heads = [name for name in _HEADS if any(name in scored.rates for scored in shown.values())]
     wide = max(9, *map(len, shown)) + 1
     lines = ["%".ljust(wide) + "".join(f"{_HEADS[name]:>8}" for name in heads)]
     for name, scored in shown.items():
         rates = [scored.rates.get(head) for head in heads]
         lines.append(name.ljust(wide) + "".join(f"{_percent(rate):>8}" for rate in rates))
-        lines.append(("  95 %".ljust(wide) + "".join(f"{_spread(rate):>8}" for rate in rates)).rstrip())
+        for end, word in enumerate(("  from", "  to")):
+            lines.append((word.ljust(wide) + "".join(f"{_end(rate, end):>8}" for rate in rates)).rstrip())
     lines.append("")
     lines += _wrapped("", _LEGEND)
     for name in shown:
@@ -145,11 +146,8 @@ def _percent(rate: Rate | None) -> str:
     return "-" if rate is None or rate.value is None or not rate.of else f"{100 * rate.value:.2f}"
 
 
-def _spread(rate: Rate | None) -> str:
-    if rate is None or rate.ci95 is None or not rate.of:
-        return ""
-    low, high = rate.ci95
-    return f"±{50 * (high - low):.2f}"
+def _end(rate: Rate | None, end: int) -> str:
+    return "" if rate is None or rate.ci95 is None or not rate.of else f"{100 * rate.ci95[end]:.2f}"
 
 
 def _wrapped(head: str, text: str, width: int = 80) -> list[str]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from molflow.batch import Batch
 from molflow.build import at, unknown
-from molflow.checkpoint import begin_from, taught_by
+from molflow.checkpoint import begin_from, labels_of, taught_by
 from molflow.config import EPOCHS, Config
 from molflow.data.loader import Loader
 from molflow.data.store import Store
@@ -36,7 +36,7 @@ class Training(LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.config, self.store = config, store
-        self.facts = Facts.of(store, config)
+        self.facts = Facts.of(store, config, labels_of(config.train.init) if config.train.init else None)
         self.teacher = None
         if config.train.teacher:
             self.teacher, self.facts = taught_by(config, self.facts)

@@ -365,6 +365,13 @@ def test_a_teacher_may_teach_leaps_too(line, teacher, tmp_path, capsys):
     assert "objective 'shortcut' teaches leaps: give the network span: true" in capsys.readouterr().err
 
 
+def test_matching_is_no_lesson(line, tmp_path, capsys):
+    line = [word for word in line if not word.startswith("objective")]
+    assert main([*line, "objective=matching", "--out", str(tmp_path / "run")]) == 2
+    assert "objective 'matching' has no use for a teacher" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_misspelt_teacher_is_answered_with_those_that_ship(line, tmp_path, capsys):
     assert main(["distill", "smal", *line[2:], "--out", str(tmp_path / "run")]) == 2
     told = capsys.readouterr().err
