@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import json
+import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from molflow.build import UserError
 
@@ -33,6 +36,32 @@ def replacing(path: str | os.PathLike[str], overwrite: bool = True) -> Iterator[
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes | memoryview | str) -> None:
+    """On the disk, whole, under its name; or not at all, and what was there stays."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """For people and machines to read, whole or not at all."""
+    write_atomically(path, json.dumps(finite(value), indent=1, allow_nan=False) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """The same in dictionaries, lists and numbers, with None for the numbers that JSON has no word for.
+
+    >>> finite({"a": (1.0, float("nan"))})
+    {'a': [1.0, None]}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def refuse_existing(path: str | os.PathLike[str], overwrite: bool) -> None:

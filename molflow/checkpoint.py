@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from molflow import __version__
-from molflow.atomic import clear_errors, replacing
+from molflow.atomic import clear_errors, replacing, write_atomically, write_json
 from molflow.build import UserError, unknown
 from molflow.chem.vocabulary import Vocabulary
 from molflow.config import Config, parse_config
@@ -70,7 +69,7 @@ def save(
     }
     tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     write_atomically(folder / WEIGHTS, to_bytes(tensors, {"format": FORMAT}))
-    write_atomically(folder / CONFIG, json.dumps(card, indent=1) + "\n")
+    write_json(folder / CONFIG, card)
 
 
 def load(source: str | Path, device: str = "auto") -> Model:
@@ -237,7 +236,7 @@ def rewriting(source: str | Path) -> Iterator[dict[str, Any]]:
     path = locate(source) / CONFIG
     card = json.loads(path.read_text())
     yield card
-    write_atomically(path, json.dumps(card, indent=1) + "\n")
+    write_json(path, card)
 
 
 def locate(source: str | Path) -> Path:
@@ -263,14 +262,6 @@ def pretrained() -> dict[str, Path]:
     """The models that ship with the package, by name."""
     root = Path(str(resources.files("molflow"))) / "pretrained"
     return {path.parent.name: path.parent for path in sorted(root.glob(f"*/{CONFIG}"))}
-
-
-def write_atomically(path: Path, data: bytes | memoryview | str) -> None:
-    """On the disk, whole, under its name; or not at all, and what was there stays."""
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        file.write(data.encode() if isinstance(data, str) else data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def half_precision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -26,8 +26,9 @@ def pick_device(name: str = "auto") -> torch.device:
         raise unknown("device", name, DEVICES)
     if not present[kind]:
         raise UserError(f"no {kind} device here; use --device cpu, or auto for the best there is")
-    if index and (not index.isdecimal() or int(index) >= torch.cuda.device_count()):
-        raise UserError(f"no device {name!r}: this machine has {torch.cuda.device_count()} of them")
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if index and (not index.isdecimal() or int(index) >= count):
+        raise UserError(f"no device {name!r}: of {kind} this machine has {count}, numbered from 0")
     return torch.device(name)
 
 

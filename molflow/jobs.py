@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from molflow import __version__
-from molflow.atomic import claimed, refuse_existing
+from molflow.atomic import claimed, refuse_existing, write_json
 from molflow.batch import Batch
 from molflow.build import UserError
-from molflow.checkpoint import CONFIG, WEIGHTS, load, locate, write_atomically
+from molflow.checkpoint import CONFIG, WEIGHTS, load, locate
 from molflow.chem.io import WRITABLE, format_of, open_writer
 from molflow.device import pick_device
 from molflow.evaluate import versions
@@ -101,7 +101,7 @@ def run(
     with parts(job, out, write, workers, overwrite, progress) as paths, open_writer(out, overwrite) as file:
         for path in paths:
             file.copy(path)
-    write_atomically(note_of(out), json.dumps(provenance(job, out), indent=1) + "\n")
+    write_json(note_of(out), provenance(job, out))
     return out
 
 
@@ -235,7 +235,7 @@ def _prepare(folder: Path, fingerprint: dict, overwrite: bool) -> None:
             raise UserError(f"{folder} holds parts of another job; finish that one, or say --overwrite to drop them")
         shutil.rmtree(folder)
     folder.mkdir()
-    write_atomically(note, json.dumps(fingerprint))
+    write_json(note, fingerprint)
 
 
 def loaded(model: str, device: str) -> Model:

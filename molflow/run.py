@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import molflow
+from molflow.atomic import write_atomically, write_json
 from molflow.build import UserError
-from molflow.checkpoint import CONFIG, WEIGHTS, locate, write_atomically
+from molflow.checkpoint import CONFIG, WEIGHTS, locate
 from molflow.config import Config, dump_config, name_of, read_config
 
 FREE_ON_RESUME = {"train", "sample", "data"}  # what may differ from the run's first part; the rest makes another run
@@ -74,7 +75,7 @@ class Run:
         shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write_config(config)
-        write_atomically(self.origin, json.dumps(origin, indent=1) + "\n")
+        write_json(self.origin, origin)
 
     def check_same(self, config: Config, checksum: str) -> None:
         """A resumed run continues what it began: the same method on the same data."""

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from molflow.atomic import write_atomically
 from molflow.build import UserError
 from molflow.checkpoint import (
     begin_from,
@@ -20,7 +21,6 @@ from molflow.checkpoint import (
     pretrained,
     read_card,
     save,
-    write_atomically,
 )
 from molflow.chem.vocabulary import Vocabulary
 from molflow.config import parse_config

@@ -13,9 +13,10 @@ from molflow.cli.command import parameters_of, read_docstring
 
 FILE = "file"
 FILES = {"files", "file", "config", "target", "data", "reference", "conformers", "json", "per_molecule"}
-FILES |= {"out", "trajectory", "from_", "uncharacterized", "init"}
+FILES |= {"out", "trajectory", "from_", "uncharacterized"}
+MODELS = ("model", "models", "teacher")
 CHOICES: dict[str, Callable[[], list[str]]] = {  # by the name of the parameter
-    "model": lambda: sorted(path.parent.name for path in _root().glob("pretrained/*/config.json")),
+    **dict.fromkeys(MODELS, lambda: sorted(path.parent.name for path in _root().glob("pretrained/*/config.json"))),
     "solver": lambda: names("solver", _dict("molflow.solvers:SOLVERS")),
     "grid": lambda: [*_dict("molflow.solvers.schedule:GRIDS"), "learned"],
     "protocol": lambda: names("protocol", _dict("molflow.metrics:PROTOCOLS")),
@@ -70,7 +71,7 @@ def _command(words: str, function: Callable) -> Command:
         values = _values(words, parameter.name, parameter.hint)
         if not parameter.flags:
             positional += values if isinstance(values, list) else []
-            files |= values == FILE or parameter.name == "model"
+            files |= values == FILE or parameter.name in MODELS
             continue
         for flag in parameter.flags:
             options[flag] = values if parameter.takes_value else None

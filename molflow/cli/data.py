@@ -189,6 +189,7 @@ def info(file: str, *, json_: bool = False, verify: bool = False) -> None:
         molflow data info qm9.safetensors
         molflow data info qm9.safetensors --json
     """
+    from molflow.atomic import finite
     from molflow.data.describe import gather, table
     from molflow.data.store import Store
 
@@ -197,9 +198,10 @@ def info(file: str, *, json_: bool = False, verify: bool = False) -> None:
         store.verify()
     facts = gather(store)
     if json_:
-        print(json.dumps({"file": str(file), **facts}, indent=2))
+        print(json.dumps(finite({"file": str(file), **facts}), indent=2, allow_nan=False))
         return
-    rows = [("file", str(file)), *table(facts), *([("checked", "the content has this checksum")] if verify else [])]
+    checked = "the content has this checksum" if store.checksum else "every molecule; there is no checksum to compare"
+    rows = [("file", str(file)), *table(facts), *([("checked", checked)] if verify else [])]
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
         print(f"{name:<{width}}  {text}")

@@ -26,7 +26,7 @@ def distill(
         out: the run folder; by default runs/ and the name of the configuration
         resume: continue the run in --out from its last checkpoint, bit by bit as if it had not stopped
         overwrite: replace a run folder that exists
-        dry_run: build everything, take one step, print sizes, memory and the expected time, write nothing
+        dry_run: build everything, take a few steps, print sizes, memory and the expected time, write nothing
         profile: take a few steps, print where their time goes, the memory they keep and the rate, write nothing
         print_config: print the configuration as resolved, and stop
 

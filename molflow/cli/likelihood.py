@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Literal
 
 
@@ -48,8 +47,9 @@ def likelihood(
     import math
 
     from molflow.analysis.likelihood import bits_per_dimension, dimensions, log_prob
+    from molflow.atomic import write_json
     from molflow.build import UserError
-    from molflow.checkpoint import load, write_atomically
+    from molflow.checkpoint import load
     from molflow.cli.outputs import check_outputs, model_files
     from molflow.data.store import Store
     from molflow.rng import numpy_generator
@@ -80,8 +80,6 @@ def likelihood(
     print(f"log p of the coordinates, given their number: {float(log_p.mean()):.3f} +- {spread:.3f} nats a molecule")
     print(f"bits per dimension: {bits:.4f} +- {error:.4f}, of {int(dims.sum()):,} dimensions, coordinates in angstrom")
     if json:
-        import json as text
-
         figures = {
             "model": model,
             "data": data,
@@ -93,5 +91,5 @@ def likelihood(
             "bits_per_dimension": {"value": bits, "error": error},
             "molecules": {"index": index, "log_prob": log_p.tolist(), "dimensions": dims.tolist()},
         }
-        write_atomically(Path(json), text.dumps(figures, indent=1) + "\n")
+        write_json(json, figures)
         print(f"{json} written")

@@ -52,7 +52,10 @@ def model_files(model: str) -> list[Path]:
 def check_model(out: PATH, models: Iterable[str], overwrite: bool) -> None:
     """That the folder ``--out`` may take a model made of others."""
     from molflow.checkpoint import CONFIG, WEIGHTS
+    from molflow.run import Run
 
+    if Run(Path(out)).checkpoint.exists():
+        raise UserError(f"{out} is a training run, which --resume would go on with: name another folder")
     if Path(out).is_dir():
         read = [file for model in models for file in model_files(model)]
         check_outputs({"--out": Path(out) / WEIGHTS, "its card": Path(out) / CONFIG}, read, overwrite)

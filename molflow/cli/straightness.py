@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 BARS = 10  # lines of the curve that is printed
 
@@ -45,8 +44,9 @@ def straightness(
     """
     from molflow.analysis.straightness import coupling_costs
     from molflow.analysis.straightness import straightness as measure
+    from molflow.atomic import write_json
     from molflow.build import UserError
-    from molflow.checkpoint import load, read_card, write_atomically
+    from molflow.checkpoint import load, read_card
     from molflow.cli.outputs import check_outputs, model_files
     from molflow.data.store import Store
 
@@ -80,9 +80,7 @@ def straightness(
             print(f"  {name}: {value:.4f}")
         figures |= {"data": data, "coupling": costs}
     if json:
-        import json as text
-
-        write_atomically(Path(json), text.dumps(figures, indent=1) + "\n")
+        write_json(json, figures)
         print(f"{json} written")
 
 

@@ -27,7 +27,7 @@ def train(
         out: the run folder; by default runs/ and the name of the configuration
         resume: continue the run in --out from its last checkpoint, bit by bit as if it had not stopped
         overwrite: replace a run folder that exists
-        dry_run: build everything, take one step, print sizes, memory and the expected time, write nothing
+        dry_run: build everything, take a few steps, print sizes, memory and the expected time, write nothing
         profile: take a few steps, print where their time goes, the memory they keep and the rate, write nothing
         print_config: print the configuration as resolved, and stop
 
@@ -38,9 +38,12 @@ def train(
     """
     from pathlib import Path
 
+    from molflow.build import UserError
     from molflow.config import dump_config, read_config
     from molflow.yamlfile import told_by_line
 
+    if (resume and overwrite) or (dry_run and profile):
+        raise UserError("--resume goes on and --overwrite begins anew, --dry-run and --profile are apart: give one")
     resolved = read_config(config, overrides)
     if print_config:
         print(dump_config(resolved), end="")

@@ -6,14 +6,13 @@ import base64
 import hashlib
 import html
 import json
-import math
 import os
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from molflow.atomic import replacing
+from molflow.atomic import finite, replacing
 
 
 @dataclass
@@ -82,7 +81,7 @@ def embed(value: Any) -> str:
     >>> embed({"a": "</script>", "b": float("nan")})
     '{"a":"\\\\u003c/script\\\\u003e","b":null}'
     """
-    plain = json.dumps(_finite(value), allow_nan=False, separators=(",", ":"))
+    plain = json.dumps(finite(value), allow_nan=False, separators=(",", ":"))
     for character in "<>&":
         plain = plain.replace(character, f"\\u{ord(character):04x}")
     return plain
@@ -91,14 +90,6 @@ def embed(value: Any) -> str:
 def static(name: str) -> str:
     """A file of this folder's ``static``."""
     return (files("molflow.viewer") / "static" / name).read_text(encoding="utf-8")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _hash(source: str) -> str:
