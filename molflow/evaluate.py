@@ -123,6 +123,7 @@ def score(
         extra,
         spool,
         drawn.checksum if drawn else "",
+        known.described() if known else (),
     )
 
 

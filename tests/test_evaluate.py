@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 
+import numpy as np
 import pytest
 from rdkit import Chem
 from rdkit.Chem import AllChem
@@ -244,3 +245,25 @@ def test_the_time_for_a_molecule_is_also_that_of_its_bonds(sdf, tmp_path, monkey
     monkeypatch.setattr(source, "with_bonds", lambda molecules, charges, *how: given.append(how) or molecules)
     score(sdf, protocols=["strict"], tier="protocols", perceive=True, timeout=7)
     assert given == [(0, 7)]
+
+
+def test_reports_add_up_in_either_order(mols):
+    bare = [Chem.RemoveHs(mol) for mol in mols[:2]]
+    one, other = score(mols, reference=mols), score(bare, reference=mols)
+    assert (one + other).to_dict()["protocols"] == (other + one).to_dict()["protocols"]
+
+
+def test_the_reference_is_named_with_its_checksum(mols, sdf):
+    (named,) = score(mols, reference=sdf).to_dict()["reference"]
+    assert named["file"] == str(sdf) and named["checksum"].startswith("sha256:")
+    assert "reference" not in score(mols).to_dict()
+
+
+def test_a_large_molecule_does_not_make_a_block_of_all(tmp_path):
+    from molflow.metrics.source import BLOCK, PAIRS, _spans
+
+    sizes = np.array([20] * 3000 + [900] + [20] * 500)
+    spans = list(_spans(sizes))
+    assert [low for low, _ in spans] == [0, *(high for _, high in spans[:-1])] and spans[-1][1] == len(sizes)
+    assert all(high - low <= BLOCK and (high - low) * sizes[low:high].max() ** 2 <= PAIRS for low, high in spans)
+    assert list(_spans(np.array([9000]))) == [(0, 1)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from molflow.chem.molecule import build_mol, canonical_smiles
 from molflow.chem.read_arrays import Arrays
 from molflow.data.checks import impossible
 from molflow.workers import Failure, map_killable
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
 
 _BLOCK = 200  # molecules a worker takes at a time
 
@@ -42,15 +46,18 @@ def ready(arrays: Arrays, aromatic: bool = False, workers: int | None = None, ti
     items = ([_molecule(arrays, int(k)) for k in block] for block in blocks)
     answers = map_killable(partial(_rework, aromatic=aromatic), items, workers if blocks else 0, timeout)
     for block, (_, answer) in zip(blocks, answers):
-        for place, k in enumerate(block.tolist()):
-            found = answer.message if isinstance(answer, Failure) else answer[place]
+        if isinstance(answer, Failure):  # one of them hangs or crashes: each by itself
+            singles = ([_molecule(arrays, int(k))] for k in block)
+            apart = map_killable(partial(_rework, aromatic=aromatic), singles, max(1, workers or 1), timeout)
+            answer = [one.message if isinstance(one, Failure) else one[0] for _, one in apart]
+        for found, k in zip(answer, block.tolist()):
             if isinstance(found, str):
                 refused[k] = found
                 continue
             orders, charged, smiles[k] = found
             atoms = slice(arrays.offsets[k], arrays.offsets[k + 1])
             mended = charged != charges[atoms].tolist()  # as in a nitro group that was given none
-            if marked[k] != aromatic or mended:
+            if marked[k] or aromatic or mended:
                 bonds[arrays.bond_offsets[k] : arrays.bond_offsets[k + 1], 2] = orders
                 charges[atoms] = charged
     keep = np.full(len(arrays), True)
@@ -94,6 +101,8 @@ def _reworked(molecule: tuple, aromatic: bool) -> tuple[list[int], list[int], by
         return "its elements or bonds are not ones that RDKit can hold"
     try:
         Chem.SanitizeMol(mol)
+        if _lacks_hydrogens(mol):
+            return "it has no hydrogens, and room for some: add them first, or import SMILES"
         smiles = canonical_smiles(mol).encode()
         if not aromatic:
             Chem.Kekulize(mol, clearAromaticFlags=True)
@@ -102,6 +111,16 @@ def _reworked(molecule: tuple, aromatic: bool) -> tuple[list[int], list[int], by
     orders = [bond.GetBondTypeAsDouble() for bond in mol.GetBonds()]
     charged = [atom.GetFormalCharge() for atom in mol.GetAtoms()]
     return [4 if order == 1.5 else int(order) for order in orders], charged, smiles
+
+
+def _lacks_hydrogens(mol: Mol) -> bool:
+    """Whether a molecule of several heavy atoms has none, and radicals in their place."""
+    atoms = [*mol.GetAtoms()]
+    return (
+        len(atoms) > 1
+        and all(atom.GetAtomicNum() != 1 for atom in atoms)
+        and any(atom.GetNumRadicalElectrons() for atom in atoms)
+    )
 
 
 def _only(arrays: Arrays, keep: np.ndarray, charges: np.ndarray, bonds: np.ndarray, smiles: np.ndarray) -> Arrays:

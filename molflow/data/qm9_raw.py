@@ -117,7 +117,7 @@ class RawFiles:
 
 
 def _folder(path: Path) -> Iterator[tuple[str, bytes]]:
-    for file in sorted(path.iterdir()):
+    for file in sorted(path.glob("dsgdb9nsd_*.xyz")):
         yield file.name, file.read_bytes()
 
 

@@ -47,6 +47,7 @@ class Report:
     extra: Mapping[str, Any] = field(default_factory=dict)  # sections that do not add up
     spool: Spool | None = None
     reference: str = ""  # tells one from another
+    compared: tuple[dict[str, Any], ...] = ()  # what it was read from
     sections: dict[str, Any] = field(init=False)  # descriptors, distributions, energy, ...
 
     def __post_init__(self):
@@ -111,6 +112,7 @@ class Report:
             "versions": dict(self.versions),
             "seed": self.seed,
             "input": list(self.inputs),
+            **({"reference": list(self.compared)} if self.compared else {}),
         }
 
     def table(self) -> str:
@@ -139,4 +141,5 @@ class Report:
 
 def _both(keys: KeySet | str, others: KeySet | str) -> KeySet | str:
     """Of the training molecules each report has read those that could be like its own."""
-    return keys if isinstance(keys, str) or isinstance(others, str) else keys | others
+    whys = [each for each in (keys, others) if isinstance(each, str)]
+    return min(whys) if whys else keys | others  # type: ignore[operator]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from molflow.chem.record import Record
 
 BLOCK = 2000  # molecules judged at once
+PAIRS = 64**2 * BLOCK  # of atoms, in a block from a data file
 STORE = ".safetensors"
 
 
@@ -74,7 +75,7 @@ class Source:
         for path in self.files or [None]:
             record = 0
             for part in self._memory() if path is None else self._file(path):
-                yield Block(part, start, [("" if path is None else str(path), record + k) for k in range(len(part))])
+                yield Block(part, start, [(_text(path), record + k) for k in range(len(part))])
                 start += len(part)
                 record += len(part)
 
@@ -135,8 +136,8 @@ class Source:
     def _store(self, store: Any) -> Iterator[Molecules]:
         wanted = np.flatnonzero(self._in_split(store.split))
         fields = [name for name in store.fields if name in ("pos", "atom", "charge", "bond")]
-        for low in range(0, len(wanted), BLOCK):
-            part = of_batch(store.batch(wanted[low : low + BLOCK], fields=fields))
+        for low, high in _spans(store.sizes[wanted]):
+            part = of_batch(store.batch(wanted[low:high], fields=fields))
             yield self._bonded(part, part.per_molecule_sum(part.charges)) if self.perceive else part
 
     def described(self) -> tuple[dict[str, Any], ...]:
@@ -152,6 +153,22 @@ class Source:
         if hasattr(self.molecules, "checksum"):
             return ({"file": str(self.molecules.path), "checksum": self.molecules.checksum, **how},)
         return ({"checksum": f"sha256:{self._digest.hexdigest()}", **how},)
+
+
+def _text(path: Path | None) -> str:
+    """A file's name as text, whatever its bytes are."""
+    return "" if path is None else str(path).encode(errors="replace").decode()
+
+
+def _spans(sizes: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Blocks of molecules, fewer where they are large: a batch holds the square of the largest for each."""
+    low = 0
+    while low < len(sizes):
+        high = min(low + BLOCK, len(sizes))
+        while high - low > 1 and (high - low) * int(sizes[low:high].max()) ** 2 > PAIRS:
+            high = low + (high - low) // 2
+        yield low, high
+        low = high
 
 
 def _count(given: Any) -> int | None:

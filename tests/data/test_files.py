@@ -9,10 +9,11 @@ from rdkit.Chem import AllChem
 
 from molflow.build import UserError
 from molflow.chem.io import open_writer
-from molflow.chem.molecule import canonical_smiles
+from molflow.chem.molecule import build_mol, canonical_smiles
 from molflow.chem.rdkit import from_rdkit, to_rdkit
 from molflow.data.files import import_files
 from molflow.data.store import Store
+from molflow.workers import Failure
 
 SMILES = ["CCO", "c1ccncc1", "C[N+](=O)[O-]", "C#N", "CC(=O)[O-]", "[NH4+]"]
 
@@ -332,3 +333,29 @@ def test_a_group_without_its_charges_is_stored_one_way(tmp_path, beside):
     store = Store(tmp_path / "nitro.safetensors")
     assert sorted(store.batch([0]).charge[0].tolist())[:: mol.GetNumAtoms() - 1] == [-1, 1]
     assert molecules(store) == [store.smiles(0)]
+
+
+def test_an_npz_without_hydrogens_is_refused_as_an_sdf_is(tmp_path):
+    ethanol = Chem.RemoveHs(embedded("CCO"))
+    bare = build_mol([6, 6, 8], [0, 0, 0], [(0, 1, 1), (1, 2, 1)], ethanol.GetConformer().GetPositions())
+    for suffix, without in ((".npz", bare), (".sdf", ethanol)):
+        with open_writer(tmp_path / f"some{suffix}") as out:
+            out.write([embedded("C#N"), without, embedded("O=C=O")])
+        out = tmp_path / f"{suffix[1:]}.safetensors"
+        summary = import_files(tmp_path / f"some{suffix}", out, workers=0)
+        assert [index for _, index, _ in summary.failures] == [1], suffix
+        assert Store(out).all_smiles() == ["C#N", "O=C=O"]
+
+
+def test_a_molecule_that_hangs_costs_no_other_of_an_npz(tmp_path, monkeypatch):
+    def killable(function, items, workers, timeout):
+        for k, molecules in enumerate(items):
+            hangs = any(len(numbers) == 2 for numbers, *_ in molecules)
+            yield k, Failure("timeout", "it hangs") if hangs else function(molecules)
+
+    monkeypatch.setattr("molflow.data.flat.map_killable", killable)
+    with open_writer(tmp_path / "some.npz") as out:
+        out.write([embedded("CCO"), embedded("N#N"), embedded("C")])
+    summary = import_files(tmp_path / "some.npz", tmp_path / "out.safetensors", workers=1)
+    assert [(index, why) for _, index, why in summary.failures] == [(1, "it hangs")]
+    assert Store(tmp_path / "out.safetensors").all_smiles() == ["CCO", "C"]

@@ -13,6 +13,7 @@ from rdkit import Chem
 from rdkit.Chem import rdMolTransforms
 from shapes import SMILES, embedded, library, perturbed, relabelled
 
+from molflow import score
 from molflow.build import UserError
 from molflow.metrics.conformers import cov, mat
 from molflow.metrics.distributions import circular_distance
@@ -170,3 +171,9 @@ def test_molecules_that_differ_have_other_hashes():
     molecules = of_mols(library())
     hashes, _ = piece_hashes(molecules, molecules.bonds, molecules.bond_owner)
     assert len(set(hashes.tolist())) == len(molecules)
+
+
+def test_conformers_without_hydrogens_are_no_reference():
+    mols = [embedded("CCO"), embedded("CC=O")]
+    figures = score(mols, conformers=[Chem.RemoveHs(mol) for mol in mols]).to_dict()["conformers"]
+    assert "no explicit hydrogens" in figures["not_measured"]
