@@ -69,6 +69,8 @@ class Facts:
             )
             wanted = wanted.asked(json.loads(store.meta.get("atoms", "null")), facts.vocabulary.kinds)
             return replace(facts, **vars(wanted), checksum=store.checksum)
+        if not len(store.indices("train")):
+            raise UserError(f"{store.path} holds no training molecules; import with --split train, or more of them")
         vocabulary = Vocabulary()
         if "atom" in fields:
             bonds = store.bond_orders if "bond" in fields else ()

@@ -87,7 +87,7 @@ def cut(path, share=0.5):
             "train tiny.yaml path.pos=slerp",
             "unknown path 'slerp'; choose from custom, interpolant, jump, linear, one_hot",
         ),
-        ("train tiny.yaml network.heads=5", "heads (5) divide width (16)"),
+        ("train tiny.yaml network.heads=5", "heads (5) must divide width (16)"),
         ("train tiny.yaml train.device=cuda", "no cuda device here"),
         ("train tiny.yaml train.device=tpu", "unknown device 'tpu'"),
         ("train tiny.yaml train.compile=graphs train.device=cpu", "graphs is for a CUDA device, and this is cpu"),

@@ -81,7 +81,7 @@ def test_set_key_makes_the_mappings_on_the_way():
         ("network", "dens", "unknown network 'dens' .did you mean 'dense'."),
         ("network.widht", "3", "unknown key of network 'dense' 'widht' .did you mean 'width'."),
         ("network.width", "wide", "network 'dense': width: expected int, not 'wide'"),
-        ("network.heads", "3", "heads .3. divide width .16."),
+        ("network.heads", "3", "heads .3. must divide width .16."),
         ("network.width", "-16", "its numbers are at least 1"),
         ("network", "{name: egnn, width: -4}", "its numbers are at least 1"),
         ("network", "{name: egnn, width: 1000000000}", "network .* cannot be built"),

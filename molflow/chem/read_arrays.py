@@ -48,6 +48,8 @@ def load_npz(path: Path) -> Arrays:
     missing = [name for name in ("offsets", "numbers", "positions") if name not in columns]
     if missing:
         found = ", ".join(columns) or "nothing"
+        if missing == ["numbers"]:
+            raise UserError(f"{path} holds points, which have no elements: they are no molecules to read")
         raise UserError(f"{path}: no array {', '.join(missing)}, only {found}; docs/data-format.md has the layout")
     for name in (*_WHOLE, "positions"):
         if name in columns:

@@ -76,9 +76,11 @@ def likelihood(
     spread = float(log_p.std()) / math.sqrt(len(log_p)) if len(log_p) > 1 else math.nan
 
     way = "exact divergence" if exact else f"{signs} random signs" if signs > 1 else "one random sign"
-    print(f"{model}: {len(index)} molecules of {data} ({split}), {steps} steps, {way}, seed {seed}, on {loaded.device}")
+    what = "molecules" if "atom" in store.fields else "clouds"
+    print(f"{model}: {len(index)} {what} of {data} ({split}), {steps} steps, {way}, seed {seed}, on {loaded.device}")
     print(f"log p of the coordinates, given their number: {float(log_p.mean()):.3f} +- {spread:.3f} nats a molecule")
-    print(f"bits per dimension: {bits:.4f} +- {error:.4f}, of {int(dims.sum()):,} dimensions, coordinates in angstrom")
+    unit = ", coordinates in angstrom" if "atom" in store.fields else ""
+    print(f"bits per dimension: {bits:.4f} +- {error:.4f} (standard errors), of {int(dims.sum()):,} dimensions{unit}")
     if json:
         figures = {
             "model": model,

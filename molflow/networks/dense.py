@@ -47,7 +47,7 @@ class Dense(Network):
         super().__init__()
         check_counts("dense", width=width, pair_width=pair_width, vectors=vectors, heads=heads, layers=layers)
         if width % heads:
-            raise UserError(f"network 'dense': heads ({heads}) divide width ({width})")
+            raise UserError(f"network 'dense': heads ({heads}) must divide width ({width})")
         if triangles < 0:
             raise UserError(f"network 'dense': triangles is a number of channels, 0 for none, not {triangles}")
         self.atom_inputs, self.pair_inputs = LabelInputs(fields, pairs=False), LabelInputs(fields, pairs=True)

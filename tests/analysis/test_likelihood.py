@@ -234,7 +234,7 @@ def test_the_command_tells_and_writes_all(tmp_path, capsys):
     line = ["likelihood", str(tmp_path / "model"), str(store.path), "--device", "cpu", "--json", str(out)]
     assert main([*line, "--n", "5", "--steps", "4", "--exact"]) == 0
     text = capsys.readouterr().out
-    assert "5 molecules" in text
+    assert "5 clouds" in text
     assert "4 steps, exact divergence" in text
     figures = json.loads(out.read_text())
     assert figures["molecules"]["dimensions"] == [2] * 5
