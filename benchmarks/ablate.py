@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 import time
 from collections import defaultdict
@@ -25,7 +24,7 @@ from typing import Any
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from common import RESULTS, command, report
+from common import RESULTS, command, median_seconds, report
 from held_out import HeldOut
 from variety import variety
 
@@ -226,7 +225,7 @@ def timed(given: argparse.Namespace, arm: str) -> float:
             counts[name] = counts.get(name, 0) + len(batch)
             for hint in (0.0, 1.0):
                 runs[name, place, hint] = partial(step, training, optimizer, batch, hint)
-    seconds = median_cpu_seconds(runs, given.repeats)
+    seconds = median_seconds(runs, given.repeats, clock=time.process_time)
     shares = {name: overridden(given, name, 0).loss.hint for name in (BASE, arm)}
     each = {
         name: sum(
@@ -238,17 +237,6 @@ def timed(given: argparse.Namespace, arm: str) -> float:
         for name in (BASE, arm)
     }
     return each[arm] / each[BASE]
-
-
-def median_cpu_seconds(runs: dict[Any, Callable[[], Any]], repeats: int) -> dict[Any, float]:
-    """Of this process's one thread, so that other work on the machine counts little; the first turn warms up."""
-    taken: dict[Any, list[float]] = {name: [] for name in runs}
-    for _ in range(1 + repeats):
-        for name, run in runs.items():
-            start = time.process_time()
-            run()
-            taken[name].append(time.process_time() - start)
-    return {name: statistics.median(seconds[1:]) for name, seconds in taken.items()}
 
 
 def step(training: Training, optimizer: Any, batch: molflow.Batch, hint: float) -> None:

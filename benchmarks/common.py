@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from molflow.build import UserError
+from molflow.workers import cpus
 
 RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("torch", "numpy", "rdkit", "torch-geometric", "e3nn", "lightning", "pot", "scipy", "safetensors")
@@ -110,11 +111,10 @@ def machine() -> dict[str, Any]:
     """Processor, cores in use, threads, memory and accelerator, without the machine's name."""
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 if hasattr(os, "sysconf") else None
     return {
         "processor": _processor(),
-        "cores": cores,
+        "cores": cpus(),
         "torch_threads": torch.get_num_threads(),
         "memory_gib": memory and round(memory, 1),
         "system": f"{platform.system()} {platform.machine()}",

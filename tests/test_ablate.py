@@ -69,10 +69,3 @@ def test_the_errors_of_a_network_that_moves_nothing_are_those_of_the_noise(ablat
     scaled = [error / (1 - t) for error, t in zip(found["pos"], ablate.TIMES)]
     assert scaled == pytest.approx([scaled[0]] * len(scaled), rel=0.01) and scaled[0] > 0.5  # angstrom
     assert min(found["atom"]) > 0.5
-
-
-def test_medians_leave_out_the_first_turn(ablate):
-    """Three turns after the one that warms up: the median is of three, and every run is taken in each turn."""
-    order = []
-    seconds = ablate.median_cpu_seconds({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, repeats=3)
-    assert "".join(order) == "ab" * 4 and set(seconds) == {"a", "b"}

@@ -52,14 +52,13 @@ def _version(name: str) -> str:
 
 
 def _devices() -> Iterator[tuple[str, str]]:
-    import os
 
     import torch
 
     from molflow.device import pick_device
+    from molflow.workers import cpus
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield "devices", f"cpu: {cores} processors, {torch.get_num_threads()} threads"
+    yield "devices", f"cpu: {cpus()} processors, {torch.get_num_threads()} threads"
     for k in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(k)
         yield "", f"cuda:{k}: {facts.name}, {facts.total_memory / 2**30:.0f} GiB"

@@ -129,11 +129,6 @@ class Loader(IterableDataset):
         self.plan = BatchPlan(store.sizes[self.index], pairs, seed, shuffle)
         self.start_step, self.epochs, self.rank, self.world = start_step, epochs, rank, world
 
-    @property
-    def steps_per_epoch(self) -> float:
-        """Steps of each rank; a fraction where the ranks do not divide the batches."""
-        return len(self.plan) / self.world
-
     def steps(self) -> int | None:
         """Steps of this rank in the whole run; None when it has no end."""
         if self.epochs is None:
@@ -157,8 +152,8 @@ class Loader(IterableDataset):
         """The same stream made ready by ``count`` other processes; 0 means in this one."""
         if count == 0 and not pin_memory:
             return self
-        return DataLoader(self, batch_size=None, num_workers=count, pin_memory=pin_memory, collate_fn=_as_it_is)
+        return DataLoader(self, batch_size=None, num_workers=count, pin_memory=pin_memory, collate_fn=as_it_is)
 
 
-def _as_it_is(item):
+def as_it_is(item):
     return item

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -95,14 +94,3 @@ class Sizes:
     @property
     def mean(self) -> float:
         return sum(n * w for n, w in self.weights.items()) / sum(self.weights.values())
-
-    def to_json(self) -> str:
-        """``{"3": 1, "5": 3}``, whole numbers without a point."""
-        return json.dumps({str(n): int(w) if w == int(w) else w for n, w in self.weights.items()})
-
-    @classmethod
-    def from_json(cls, text: str) -> Sizes:
-        try:
-            return cls(json.loads(text))
-        except (ValueError, TypeError, AttributeError) as error:
-            raise UserError(f"these are no molecule sizes: {text[:60]!r}") from error

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from molflow.batch import Batch
 from molflow.chem.vocabulary import Vocabulary
-from molflow.data.loader import Loader
+from molflow.data.loader import Loader, as_it_is
 from molflow.device import fast_matmul
 from molflow.objectives.objective import Objective
 from molflow.rng import Rng, seed_of
@@ -101,13 +101,9 @@ def data_loader(loader: Loader, total: int | None, pairing: Pairing, workers: in
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=pin,
-        collate_fn=_as_it_is,
+        collate_fn=as_it_is,
         worker_init_fn=_leave_signals_to_the_parent,
     )
-
-
-def _as_it_is(item):
-    return item
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:

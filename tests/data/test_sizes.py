@@ -51,10 +51,7 @@ def test_impossible_sizes_are_named(request_):
         LEARNT.asked(request_)
 
 
-def test_it_is_stored_as_text():
-    assert LEARNT.to_json() == '{"9": 10, "12": 30, "15": 60}'
-    assert Sizes.from_json(LEARNT.to_json()) == LEARNT
+def test_its_largest_and_its_mean():
     assert LEARNT.largest == 15 and LEARNT.mean == pytest.approx(13.5)
-    for text in ("", "[1]", '{"a": 1}', "{}", '{"0": 1}'):
-        with pytest.raises(UserError):
-            Sizes.from_json(text)
+    with pytest.raises(UserError, match="no molecule sizes"):
+        Sizes({})
