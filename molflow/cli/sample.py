@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Unpack
 
 from molflow.cli.method import Method, asked, in_words
@@ -91,14 +92,8 @@ def sample(
             if name and "atom" not in loaded.path.paths and format_of(name) != ".npz":
                 raise UserError(f"{model} makes points, not molecules: write them to .npz, not to {name}")
         print(f"{model}: {n} molecules, {in_words(how)}, seed {seed}, on {chosen}")
-        if strange := sorted(set(wanted.sizes.weights) - set(loaded.sizes.weights)):
-            few = ", ".join(map(str, strange[:5])) + ", ..." * (len(strange) > 5)
-            known = f"{min(loaded.sizes.weights)} to {max(loaded.sizes.weights)}"
-            print(
-                f"note: {model} has seen no molecules of {few} atoms in training, whose had {known}: expect little of "
-                "them",
-                file=sys.stderr,
-            )
+        if strange := unseen(wanted.sizes.weights, loaded.sizes.weights):
+            print(f"note: {model} has seen no molecules {strange}: expect little of them", file=sys.stderr)
         started = time.monotonic()
         jobs.run(job, out, workers, overwrite, progress=sys.stderr.isatty())
         seconds = time.monotonic() - started
@@ -111,6 +106,17 @@ def sample(
                 for states in jobs.trajectory(job, count):
                     file.write(states)
             print(f"{trajectory} written: {min(count, n)} paths of {how.steps + 1} frames")
+
+
+def unseen(wanted: Collection[int], known: Collection[int]) -> str:
+    """Which of the sizes a model has not seen in training, in words.
+
+    >>> unseen([9, 30], [3, 9, 12])
+    'of 30 atoms in training, whose had 3 to 12'
+    """
+    strange = sorted(set(wanted) - set(known))
+    few = ", ".join(map(str, strange[:5])) + ", ..." * (len(strange) > 5)
+    return f"of {few} atoms in training, whose had {min(known)} to {max(known)}" if strange else ""
 
 
 def formula_of(record: Record) -> Counter[int]:
