@@ -47,8 +47,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | memoryview | st
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """For people and machines to read, whole or not at all."""
-    write_atomically(path, json.dumps(finite(value), indent=1, allow_nan=False) + "\n")
+    """A line an entry, whole or not at all."""
+    write_atomically(path, json.dumps(value, indent=1) + "\n")
 
 
 def finite(value: Any) -> Any:

@@ -143,7 +143,7 @@ def _sdf(mol: Mol) -> str:
     mol = legible(mol)
     try:
         return Chem.SDWriter.GetText(mol, kekulize=_kekule_says_it(mol), force_v3000=wide)
-    except RuntimeError:  # charges that leave an atom no number of electrons, such as H+2
+    except (ValueError, RuntimeError):  # such as charges that leave an atom no number of electrons, H+2
         return _plain_sdf(mol, pos)
 
 

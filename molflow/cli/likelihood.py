@@ -47,7 +47,7 @@ def likelihood(
     import math
 
     from molflow.analysis.likelihood import bits_per_dimension, dimensions, log_prob
-    from molflow.atomic import write_json
+    from molflow.atomic import finite, write_json
     from molflow.build import UserError
     from molflow.checkpoint import load
     from molflow.cli.outputs import check_outputs, model_files
@@ -93,5 +93,5 @@ def likelihood(
             "bits_per_dimension": {"value": bits, "error": error},
             "molecules": {"index": index, "log_prob": log_p.tolist(), "dimensions": dims.tolist()},
         }
-        write_json(json, figures)
+        write_json(json, finite(figures))
         print(f"{json} written")

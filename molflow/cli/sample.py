@@ -123,7 +123,10 @@ def formula_of(record: Record) -> Counter[int]:
     """{atomic number: atoms} of a molecule, with the hydrogens that a SMILES does not write."""
     if record.mol is None:
         return Counter()
-    record.mol.UpdatePropertyCache(strict=False)
+    try:
+        record.mol.UpdatePropertyCache(strict=False)
+    except RuntimeError:  # a charge that no atom has, such as H+2
+        return Counter()
     counts: Counter[int] = Counter()
     for atom in record.mol.GetAtoms():
         counts.update({atom.GetAtomicNum(): 1, 1: atom.GetTotalNumHs()} if atom.GetAtomicNum() != 1 else {1: 1})

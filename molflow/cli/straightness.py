@@ -44,7 +44,7 @@ def straightness(
     """
     from molflow.analysis.straightness import coupling_costs
     from molflow.analysis.straightness import straightness as measure
-    from molflow.atomic import write_json
+    from molflow.atomic import finite, write_json
     from molflow.build import UserError
     from molflow.checkpoint import load, read_card
     from molflow.cli.outputs import check_outputs, model_files
@@ -80,7 +80,7 @@ def straightness(
             print(f"  {name}: {value:.4f}")
         figures |= {"data": data, "coupling": costs}
     if json:
-        write_json(json, figures)
+        write_json(json, finite(figures))
         print(f"{json} written")
 
 

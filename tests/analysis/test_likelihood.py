@@ -240,6 +240,9 @@ def test_the_command_tells_and_writes_all(tmp_path, capsys):
     assert figures["molecules"]["dimensions"] == [2] * 5
     assert figures["nats"]["value"] == pytest.approx(sum(figures["molecules"]["log_prob"]) / 5)
     assert figures["bits_per_dimension"]["value"] == pytest.approx(-figures["nats"]["value"] / 2 / math.log(2))
+    assert main([*line, "--overwrite", "--n", "1", "--steps", "4"]) == 0
+    alone = json.loads(out.read_text(), parse_constant=pytest.fail)  # of one there is no error, and JSON has no NaN
+    assert alone["bits_per_dimension"]["error"] is None
     for options, words in (
         (["--n", "5"], "exists"),
         (["--overwrite", "--n", "0"], "--n must be at least 1"),
