@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import json
 import multiprocessing
@@ -17,7 +18,9 @@ import pytest
 import torch
 import yaml
 
+from molflow.build import UserError
 from molflow.cli import main
+from molflow.config import read_config
 from molflow.training import Training, journal
 
 NETWORK = {"name": "dense", "width": 16, "pair_width": 8, "vectors": 2, "heads": 2, "layers": 1}
@@ -260,6 +263,34 @@ def test_resuming_something_else_is_refused_by_name(config, whole, capsys, chang
     assert train(config, whole, "--resume", *changes) == 2
     assert f"--resume: {named} differ" in capsys.readouterr().err
     assert contents(whole) == before
+
+
+FREE = {"epochs", "steps", "minutes", "compile", "device", "validate", "samples", "logger"}
+OTHER = {
+    **{
+        "optimizer": "muon",
+        "lr": 0.1,
+        "warmup": 0.3,
+        "decay": "cosine",
+        "beta2": 0.5,
+        "weight_decay": 0.5,
+        "clip": 9.0,
+    },
+    **{"ema": 0.5, "precision": "bf16", "devices": 2, "teacher": "small", "init": "small", "only": ["heads"]},
+}
+
+
+def test_every_key_of_training_is_free_on_resume_or_held(whole):
+    run = journal.Run(whole)
+    begun = read_config(whole / "config.yaml")
+    checksum = json.loads(run.origin.read_text())["data_checksum"]
+    run.check_same(begun, checksum)
+    assert {key.name for key in dataclasses.fields(begun.train)} == FREE | set(OTHER)
+    for key, value in OTHER.items():
+        with_model = {"init": "small"} if key == "only" else {}
+        changed = dataclasses.replace(begun.train, **with_model, **{key: value})
+        with pytest.raises(UserError, match=rf"train\.{key}\b.* differ"):
+            run.check_same(dataclasses.replace(begun, train=changed), checksum)
 
 
 def test_sampling_may_change_on_resume_unless_the_lesson_goes_by_it(config, tmp_path, capsys):

@@ -351,7 +351,7 @@ def test_a_dry_run_times_whole_steps_on_cheap_and_dear_batches(config):
         started = time.perf_counter()
         module.descend(optimizer, batch, rng)
         seconds.append(time.perf_counter() - started)
-    assert each == pytest.approx(1e3 * sum(seconds) / len(seconds), rel=2)  # the machine may be busy: within a factor
+    assert 1 / 4 < each / (1e3 * sum(seconds) / len(seconds)) < 4  # the machine may be busy
 
 
 # -- parts that learn
