@@ -267,16 +267,19 @@ def test_resuming_something_else_is_refused_by_name(config, whole, capsys, chang
 
 FREE = {"epochs", "steps", "minutes", "compile", "device", "validate", "samples", "logger"}
 OTHER = {
-    **{
-        "optimizer": "muon",
-        "lr": 0.1,
-        "warmup": 0.3,
-        "decay": "cosine",
-        "beta2": 0.5,
-        "weight_decay": 0.5,
-        "clip": 9.0,
-    },
-    **{"ema": 0.5, "precision": "bf16", "devices": 2, "teacher": "small", "init": "small", "only": ["heads"]},
+    "optimizer": "muon",
+    "lr": 0.1,
+    "warmup": 0.3,
+    "decay": "cosine",
+    "beta2": 0.5,
+    "weight_decay": 0.5,
+    "clip": 9.0,
+    "ema": 0.5,
+    "precision": "bf16",
+    "devices": 2,
+    "teacher": "small",
+    "init": "small",
+    "only": ["heads"],
 }
 
 
