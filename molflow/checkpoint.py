@@ -96,7 +96,7 @@ def begin_from(source: str | Path, network: nn.Module, facts: Facts, config: Con
     folder = locate(source)
     card = read_card(folder)
     theirs, ours = card.facts.vocabulary, facts.vocabulary
-    if list(theirs.classes) != list(ours.classes):
+    if theirs.classes.keys() != ours.classes.keys():
         fields = [", ".join(["pos", *labels.classes]) for labels in (theirs, ours)]
         raise UserError(f"train.init: {source} makes {fields[0]}, and this run {fields[1]}: see data.fields")
     if theirs != ours:

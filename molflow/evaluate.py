@@ -83,17 +83,17 @@ def score(
     how = How(workers, timeout, progress)
 
     read = partial(Source, opener=Store, perceive=perceive, workers=workers, timeout=timeout)
-    covering, targets = None, None
+    covering = None
     if conformers is not None:
-        covering = measurement_of("conformers", thresholds=list(thresholds))
-        molecules, targets = _each_conformer(molecules), read(_each_conformer(conformers))
+        covering = measurement_of("conformers", thresholds=list(thresholds)), read(_each_conformer(conformers))
+        molecules = _each_conformer(molecules)
     source = read(molecules)
     known = None if reference is None else read(reference, split="train", hydrogens=True)
     # all that was given has been looked up by now: a mistake in it shall not wait for the scores
     plan = Plan(names, max(SAMPLE, subset) if measurements else 0, seed, rows, graphs=reference is not None)
     spool = Spool() if rows else None
     kept: list[Molecules] = []
-    shard = _run(plan, source, how, "scoring", spool, None if targets is None else kept)
+    shard = _run(plan, source, how, "scoring", spool, None if covering is None else kept)
 
     training, drawn = ({}, None) if known is None else _read_reference(known, plan, shard, how)
 
@@ -107,9 +107,10 @@ def score(
         return sections
 
     extra = {}
-    if covering is not None and targets is not None:
+    if covering is not None:
+        measurement, targets = covering
         theirs = Reference(train=Molecules.cat([block.molecules for block in targets.blocks()]))
-        extra = {"conformers": covering.figures(Molecules.cat(kept), theirs, how)}
+        extra = {"conformers": measurement.figures(Molecules.cat(kept), theirs, how)}
     asked = tuple(protocols or ())
     libraries = [measurement.library for measurement in measurements if measurement.library]
     return Report(

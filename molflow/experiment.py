@@ -75,7 +75,7 @@ class Facts:
         if "atom" in fields:
             bonds = store.bond_orders if "bond" in fields else ()
             vocabulary = Vocabulary.of(store.kinds(), bonds, separate_charge="charge" in fields)
-        if known is not None and set(known.classes) == set(vocabulary.classes) and not vocabulary.beyond(known):
+        if known is not None and known.classes.keys() == vocabulary.classes.keys() and not vocabulary.beyond(known):
             vocabulary = known
         sizes, law, shares = Sizes.of_store(store), store.scale_law(), class_shares(vocabulary, store)
         formulas = Formulas.of_store(store) if "atom" in fields else Formulas()

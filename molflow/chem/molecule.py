@@ -105,7 +105,10 @@ def _is_text(mol: Mol, name: str) -> bool:
 
 def number_props(mol: Mol) -> dict[str, float]:
     """The molecule's properties that are numbers."""
-    props = legible(mol).GetPropsAsDict(includePrivate=False, includeComputed=False)
+    try:
+        props = mol.GetPropsAsDict(includePrivate=False, includeComputed=False)
+    except UnicodeDecodeError:
+        props = legible(mol).GetPropsAsDict(includePrivate=False, includeComputed=False)
     return {name: float(value) for name, value in props.items() if isinstance(value, (int, float))}
 
 

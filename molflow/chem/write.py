@@ -140,9 +140,10 @@ def _sdf(mol: Mol) -> str:
 
     pos = mol.GetConformer().GetPositions() if mol.GetNumConformers() else np.zeros((0, 3))
     wide = not (np.abs(pos) < 1e4).all()  # the columns of V2000 hold no such number, and no NaN
-    mol = legible(mol)
     try:
         return Chem.SDWriter.GetText(mol, kekulize=_kekule_says_it(mol), force_v3000=wide)
+    except UnicodeDecodeError:
+        return _sdf(legible(mol))
     except (ValueError, RuntimeError):  # such as charges that leave an atom no number of electrons, H+2
         return _plain_sdf(mol, pos)
 

@@ -127,10 +127,9 @@ def formula_of(record: Record) -> Counter[int]:
         record.mol.UpdatePropertyCache(strict=False)
     except RuntimeError:  # a charge that no atom has, such as H+2
         return Counter()
-    counts: Counter[int] = Counter()
-    for atom in record.mol.GetAtoms():
-        counts.update({atom.GetAtomicNum(): 1, 1: atom.GetTotalNumHs()} if atom.GetAtomicNum() != 1 else {1: 1})
-    return +counts
+    counts = Counter(atom.GetAtomicNum() for atom in record.mol.GetAtoms())
+    counts[1] += sum(atom.GetTotalNumHs() for atom in record.mol.GetAtoms())  # those that are no atoms
+    return counts
 
 
 def helpers(n: int, device: str, workers: int | None) -> int:

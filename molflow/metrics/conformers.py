@@ -12,7 +12,7 @@ import numpy as np
 
 from molflow.build import UserError
 from molflow.chem.molecule import build_mol
-from molflow.metrics.inventory import NO_HYDROGENS, Inventory
+from molflow.metrics.inventory import Inventory
 from molflow.metrics.mean import Mean
 from molflow.metrics.measurement import How, Measurement, Reference
 from molflow.metrics.molecules import Molecules
@@ -51,7 +51,7 @@ class Conformers(Measurement):
             return {"not_measured": "no reference conformers were given"}
         if not reference.train.has_pos.any():
             return {"not_measured": "no reference conformer has coordinates"}
-        if Inventory.of(reference.train).lack("coordinates") == NO_HYDROGENS:
+        if Inventory.of(reference.train).lack():  # asked for nothing more, it speaks of hydrogens alone
             return {"not_measured": "the reference conformers have no explicit hydrogens: molecules are told by them"}
         theirs, ours = by_graph(reference.train), by_graph(sample)
         targets = [(name, mol) for name, mols in theirs.items() for mol in mols if mol is not None]

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 _BINS = np.geomspace(1e-3, 1e3, 4001)  # angstrom: 0.35 % wide
 _VALENCE = np.zeros(128, np.int64)  # what a neutral atom wants at least; zero: nothing is known
 _VALENCE[[5, 6, 7, 8, 14, 15, 16]] = [3, 4, 3, 2, 4, 3, 2]
-NO_HYDROGENS = "no explicit hydrogens"
 _FEW = 0.02  # of the molecules: more are not a model's mistakes
 _WEIGHT = np.array([0, 1, 2, 3, 1.5, 0, 0, 0, 0, 0])  # of bond codes, for hydrogens to be missed
 
@@ -60,7 +59,7 @@ class Inventory:
         if self.several and "coordinates" in needs and not self.with_pos:
             return "no coordinates in the input"
         if self.bare > self.with_h:
-            return NO_HYDROGENS
+            return "no explicit hydrogens"
         return ""
 
     @property
