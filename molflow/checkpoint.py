@@ -20,12 +20,14 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from molflow import __version__
+from molflow.agreement import predicted, ways_of
 from molflow.atomic import clear_errors, replacing, write_atomically, write_json
 from molflow.build import UserError, unknown
 from molflow.chem.vocabulary import Vocabulary
 from molflow.config import Config, parse_config
 from molflow.device import pick_device
-from molflow.experiment import Facts, make_model, predicted, ways_of
+from molflow.experiment import make_model
+from molflow.facts import Facts
 from molflow.generate import Model
 from molflow.sampling import Sampling
 

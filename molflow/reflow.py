@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from molflow.agreement import noise_of
 from molflow.atomic import replacing
 from molflow.batch import Batch
 from molflow.build import UserError
 from molflow.checkpoint import WEIGHTS, read_card
 from molflow.data.store import StoreWriter
-from molflow.experiment import noise_of
 from molflow.jobs import SampleJob, parts
 
 MOST = 1 << 24  # whole numbers below are exact in float32, in which the pair's number is read

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from molflow.agreement import predicted, tells, ways_of
 from molflow.build import UserError
 from molflow.checkpoint import Card, load, read_card, save
 from molflow.config import Config, mapping_of, parse_config
 from molflow.data.censuses import Censuses
-from molflow.experiment import Facts, predicted, tells, ways_of
+from molflow.facts import Facts
 from molflow.networks.relay import Relay
 from molflow.run import versions
 

@@ -12,7 +12,8 @@ from molflow.build import UserError
 from molflow.checkpoint import save
 from molflow.config import dump_config
 from molflow.data.store import Store
-from molflow.experiment import Facts, make_model, make_objective
+from molflow.experiment import make_model, make_objective
+from molflow.facts import Facts
 from molflow.training.optimizers import make_optimizer
 
 FILE = Path(__file__).resolve().parent.parent / "benchmarks" / "ablate.py"

@@ -85,7 +85,8 @@ def test_every_path_of_coordinates_has_a_system(modules):
 def test_every_cell_is_an_experiment_that_can_be_built(modules, root):
     """All systems under all changes: their configurations are read, and their objectives made."""
     from molflow.data.store import Store
-    from molflow.experiment import Facts, make_model, make_objective
+    from molflow.experiment import make_model, make_objective
+    from molflow.facts import Facts
 
     _, plan, _ = modules
     task, data = plan.QUICK["small"], root / "data" / "small.safetensors"

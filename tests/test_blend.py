@@ -12,7 +12,7 @@ from molflow.checkpoint import load, read_card, read_weights, save
 from molflow.chem.vocabulary import Vocabulary
 from molflow.config import parse_config
 from molflow.data.sizes import Sizes
-from molflow.experiment import Facts
+from molflow.facts import Facts
 
 FACTS = Facts(Vocabulary(("H", "C"), (), (0, 1)), Sizes({4: 1}), 1.5, 3)
 NETWORK = {"name": "dense", "width": 16, "pair_width": 8, "vectors": 2, "heads": 2, "layers": 1}

@@ -25,7 +25,8 @@ from molflow.checkpoint import (
 from molflow.chem.vocabulary import Vocabulary
 from molflow.config import parse_config
 from molflow.data.sizes import Sizes
-from molflow.experiment import Facts, make_model
+from molflow.experiment import make_model
+from molflow.facts import Facts
 from molflow.sampling import Sampling
 
 CONFIG = parse_config(

@@ -19,7 +19,8 @@ from molflow.chem.io import open_writer
 from molflow.cli import main
 from molflow.config import parse_config
 from molflow.data.store import Store
-from molflow.experiment import Facts, make_model
+from molflow.experiment import make_model
+from molflow.facts import Facts
 
 TINY = {"name": "dense", "width": 16, "pair_width": 8, "vectors": 2, "heads": 2, "layers": 1}
 

@@ -10,7 +10,8 @@ from molflow.chem.vocabulary import Vocabulary
 from molflow.config import Config, dump_config, parse_config, read_config, set_key
 from molflow.data.sizes import Sizes
 from molflow.data.store import Store
-from molflow.experiment import Facts, make_model, make_objective
+from molflow.experiment import make_model, make_objective
+from molflow.facts import Facts
 from molflow.sampling import Sampling
 
 FACTS = Facts(Vocabulary(("H", "C", "N+"), (), (0, 1, 2)), Sizes({3: 1, 5: 3}), 1.5, 3, "sha256:abc")

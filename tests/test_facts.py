@@ -15,7 +15,8 @@ from molflow.cli import main
 from molflow.config import Config, parse_config
 from molflow.data.sizes import Sizes
 from molflow.data.store import Store, StoreWriter
-from molflow.experiment import Facts, make_model
+from molflow.experiment import make_model
+from molflow.facts import Facts
 from molflow.rng import Rng
 from molflow.training import Training, dry_run
 

@@ -12,7 +12,8 @@ from molflow.build import UserError
 from molflow.chem.vocabulary import Vocabulary
 from molflow.config import parse_config
 from molflow.data.sizes import Sizes
-from molflow.experiment import Facts, make_model
+from molflow.experiment import make_model
+from molflow.facts import Facts
 from molflow.generate import Model
 from molflow.paths.jump import Jump
 from molflow.sampling import Sampling

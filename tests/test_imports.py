@@ -26,6 +26,8 @@ LEVELS = (
         "evaluate",
         "analysis",
         "config",
+        "agreement",
+        "facts",
         "yamlfile",
         "experiment",
         "minima",

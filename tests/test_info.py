@@ -11,7 +11,8 @@ from molflow.chem.vocabulary import Vocabulary
 from molflow.cli import main
 from molflow.config import parse_config
 from molflow.data.sizes import Sizes
-from molflow.experiment import Facts, make_model
+from molflow.experiment import make_model
+from molflow.facts import Facts
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ from molflow.chem.vocabulary import Vocabulary
 from molflow.cli import main
 from molflow.config import parse_config
 from molflow.data.sizes import Sizes
-from molflow.experiment import Facts, make_model
+from molflow.experiment import make_model
+from molflow.facts import Facts
 from molflow.generate import Model
 from molflow.sampling import Sampling
 

@@ -20,7 +20,8 @@ from molflow.data.loader import Loader
 from molflow.data.sizes import Sizes
 from molflow.data.store import Store
 from molflow.data.toys import make_toy
-from molflow.experiment import Facts, make_model, make_objective
+from molflow.experiment import make_model, make_objective
+from molflow.facts import Facts
 from molflow.rng import Rng
 from molflow.training import fit
 

@@ -15,7 +15,7 @@ from molflow.cli import main
 from molflow.config import parse_config
 from molflow.data.formulas import Formulas
 from molflow.data.sizes import Sizes
-from molflow.experiment import Facts
+from molflow.facts import Facts
 from molflow.rng import Rng
 from molflow.solvers.integrate import integrate
 from molflow.solvers.multistep import Multistep

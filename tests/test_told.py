@@ -25,7 +25,8 @@ from molflow.data import censuses
 from molflow.data.censuses import Censuses
 from molflow.data.formulas import Formulas
 from molflow.data.sizes import Sizes
-from molflow.experiment import Facts, make_model, make_objective
+from molflow.experiment import make_model, make_objective
+from molflow.facts import Facts
 from molflow.relay import join
 from molflow.rng import Rng
 from molflow.sampling import Sampling

@@ -15,7 +15,7 @@ from molflow.checkpoint import load, read_card, read_weights
 from molflow.cli import main
 from molflow.config import TrainConfig, parse_config
 from molflow.data.store import Store, StoreWriter
-from molflow.experiment import Facts
+from molflow.facts import Facts
 from molflow.objectives.objective import Objective
 from molflow.rng import Rng
 from molflow.run import versions

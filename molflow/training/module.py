@@ -18,7 +18,8 @@ from molflow.config import EPOCHS, Config
 from molflow.data.loader import Loader
 from molflow.data.store import Store
 from molflow.device import Leash, fast_matmul, in_bf16, multiplies_bf16
-from molflow.experiment import Facts, make_model, make_objective
+from molflow.experiment import make_model, make_objective
+from molflow.facts import Facts
 from molflow.rng import Rng, seed_of
 from molflow.training.compiling import Compiled, RecordedStep
 from molflow.training.length import Length, Minutes, learning_rate

@@ -20,7 +20,8 @@ from molflow.cli import main
 from molflow.config import parse_config
 from molflow.data.sizes import Sizes
 from molflow.data.toys import make_toy
-from molflow.experiment import Facts, make_model
+from molflow.experiment import make_model
+from molflow.facts import Facts
 from molflow.generate import Model
 from molflow.geometry import centre, random_rotation
 from molflow.networks.network import Network

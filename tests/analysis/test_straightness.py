@@ -16,7 +16,8 @@ from molflow.cli import main
 from molflow.config import parse_config
 from molflow.data.sizes import Sizes
 from molflow.data.toys import make_toy
-from molflow.experiment import Facts, make_model, make_objective
+from molflow.experiment import make_model, make_objective
+from molflow.facts import Facts
 from molflow.generate import Model
 from molflow.networks.network import Network
 from molflow.paths.joint import Joint

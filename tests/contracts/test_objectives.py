@@ -13,7 +13,8 @@ from molflow.chem.vocabulary import Vocabulary
 from molflow.config import parse_config
 from molflow.couplings.independent import Independent
 from molflow.data.sizes import Sizes
-from molflow.experiment import Facts, make_model
+from molflow.experiment import make_model
+from molflow.facts import Facts
 from molflow.objectives import OBJECTIVES
 from molflow.rng import Rng
 from molflow.sampling import Sampling

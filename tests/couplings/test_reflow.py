@@ -14,7 +14,8 @@ from molflow.couplings.reflow import Reflow
 from molflow.data.loader import Loader
 from molflow.data.sizes import Sizes
 from molflow.data.store import Store, StoreWriter
-from molflow.experiment import Facts, make_model
+from molflow.experiment import make_model
+from molflow.facts import Facts
 from molflow.rng import Rng
 
 SEED = 5

@@ -11,7 +11,8 @@ from molflow.batch import Batch
 from molflow.chem.vocabulary import Vocabulary
 from molflow.config import parse_config
 from molflow.data.sizes import Sizes
-from molflow.experiment import Facts, make_objective
+from molflow.experiment import make_objective
+from molflow.facts import Facts
 from molflow.geometry import random_rotation, rotate
 from molflow.objectives.distances import DISTANCES, REACH, distances
 from molflow.paths.joint import Joint

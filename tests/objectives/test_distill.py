@@ -22,7 +22,8 @@ from molflow.couplings.independent import Independent
 from molflow.data.sizes import Sizes
 from molflow.data.store import Store
 from molflow.data.toys import make_toy
-from molflow.experiment import Facts, make_model, make_objective
+from molflow.experiment import make_model, make_objective
+from molflow.facts import Facts
 from molflow.generate import Model
 from molflow.geometry import centre
 from molflow.objectives.distill import Distill

@@ -12,7 +12,8 @@ from molflow.build import UserError
 from molflow.chem.vocabulary import Vocabulary
 from molflow.config import parse_config
 from molflow.data.sizes import Sizes
-from molflow.experiment import Facts, make_model
+from molflow.experiment import make_model
+from molflow.facts import Facts
 from molflow.flow import Flow
 from molflow.paths.joint import Joint
 from molflow.paths.linear import Linear
