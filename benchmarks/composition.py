@@ -19,7 +19,7 @@ from variety import some, variety
 
 import molflow
 from molflow import composition
-from molflow.data.formulas import spell
+from molflow.chem.formula import spell
 
 WAYS = ((0.0, composition.UNTIL), (1.0, composition.UNTIL), (4.0, composition.UNTIL), (4.0, 1.0), (50.0, 1.0))
 

@@ -35,6 +35,7 @@ from molflow import jobs
 from molflow.atomic import replacing
 from molflow.build import UserError
 from molflow.checkpoint import locate
+from molflow.chem.note import checksum_of, read_note
 from molflow.data.store import Store
 from molflow.metrics.internal import KINDS
 from molflow.metrics.measurement import plain
@@ -44,7 +45,7 @@ from molflow.sampling import PRECISIONS, Sampling
 
 ROOT = Path(__file__).resolve().parent.parent
 EVALUATIONS = (1, 2, 3, 5, 8, 10, 20, 50, 100)
-FINE = (5, 10, 20, 50)  # evaluations at which geometry is measured too
+FINE = (5, 10, 20, 50, 100)  # evaluations at which geometry is measured too
 RATES = {
     "edm atom": ("edm", "atom_stable"),
     "edm molecule": ("edm", "molecule_stable"),
@@ -175,9 +176,8 @@ def drawn(folder: Path, model: str, device: str, n: int, seed: int, how: Samplin
     precision = "" if how.precision == PRECISIONS[0] else f"-{how.precision}"
     out = folder / f"{Path(model).name}-{how.steps}-{how.solver}{precision}-seed{seed}.sdf.gz"
     job = jobs.SampleJob(model, n, seed, how, None, device)
-    note = jobs.note_of(out)
-    if out.exists() and note.exists():
-        theirs, ours = json.loads(note.read_text()), jobs.provenance(job, out)
+    if out.exists():
+        theirs, ours = read_note(out, checksum_of(out)), jobs.provenance(job)
         unlike = [key for key in ours if key not in ("model", "device", "versions") and theirs.get(key) != ours[key]]
         if unlike:
             raise UserError(f"{out} differs from what is asked in {', '.join(unlike)}: name another folder")

@@ -24,6 +24,7 @@ _LAZY = {
     "Store": "molflow.data.store:Store",
     "UserError": "molflow.build:UserError",
     "load": "molflow.checkpoint:load",
+    "pick": "molflow.picking:pick",
     "read": "molflow.chem.mols:read",
     "relax": "molflow.minima:relax",
     "score": "molflow.evaluate:score",
@@ -37,6 +38,7 @@ __all__ = [
     "UserError",
     "__version__",
     "load",
+    "pick",
     "read",
     "relax",
     "score",
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from molflow.data.store import Store
     from molflow.evaluate import score
     from molflow.minima import relax
+    from molflow.picking import pick
     from molflow.viewer import view
 
 

@@ -22,6 +22,7 @@ from molflow.batch import Batch
 from molflow.build import UserError
 from molflow.checkpoint import CONFIG, WEIGHTS, load, locate
 from molflow.chem.io import WRITABLE, format_of, open_writer
+from molflow.chem.note import note_of, write_note
 from molflow.device import pick_device
 from molflow.evaluate import versions
 from molflow.generate import Model
@@ -101,27 +102,14 @@ def run(
     with parts(job, out, write, workers, overwrite, progress) as paths, open_writer(out, overwrite) as file:
         for path in paths:
             file.copy(path)
-    write_json(note_of(out), provenance(job, out))
+    write_note(out, provenance(job))
     return out
 
 
-def note_of(out: str | Path) -> Path:
-    """The file beside ``out`` that tells where it comes from.
-
-    >>> note_of("made/molecules.sdf.gz").name
-    'molecules.sdf.gz.json'
-    """
-    return Path(out).with_name(Path(out).name + ".json")
-
-
-def provenance(job: SampleJob, out: Path) -> dict:
-    """What made ``out``, and its checksum, by which the note is known to mean it: the same whenever it is made."""
+def provenance(job: SampleJob) -> dict:
+    """What makes these molecules: the same whenever they are made."""
     how = job.how or loaded(job.model, job.device).defaults
-    with open(out, "rb") as file:
-        checksum = hashlib.file_digest(file, "sha256").hexdigest()
     return {
-        "file": out.name,
-        "checksum": f"sha256:{checksum}",
         "model": job.model,
         "weights": f"sha256:{job.fingerprint()['model'][WEIGHTS]}",
         "molecules": job.n,

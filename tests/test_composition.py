@@ -9,9 +9,10 @@ import torch
 import molflow
 from molflow.batch import Batch
 from molflow.build import UserError
+from molflow.chem.formula import parse, spell
 from molflow.chem.vocabulary import Vocabulary
 from molflow.composition import UNTIL, Composition, grouped
-from molflow.data.formulas import MOST, UNKNOWN, Formulas, parse, spell
+from molflow.data.formulas import MOST, UNKNOWN, Formulas
 from molflow.data.store import Store, StoreWriter
 
 VOCABULARY = Vocabulary(("H", "C", "N", "N+"), (), (0, 1))

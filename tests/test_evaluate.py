@@ -183,6 +183,8 @@ def test_the_command_writes_table_json_and_rows(sdf, tmp_path, capsys):
         "stable": "True",
         "valid": "True",
         "connected": "True",
+        "unique": "True",
+        "novel": "",
         "reason": "",
         "smiles": "CO",
     }

@@ -31,6 +31,7 @@ LEVELS = (
         "yamlfile",
         "experiment",
         "minima",
+        "picking",
     ),
     ("training", "checkpoint", "run", "jobs", "reflow", "relay", "telling"),
     ("viewer",),

@@ -102,6 +102,12 @@ def expand(patterns: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) 
     return files
 
 
+def verbatim(record: Record, suffix: str) -> str:
+    """The text of a record, if a file of that suffix may hold it as it is."""
+    own = format_of(record.file)
+    return record.text if {".sd": ".sdf", ".mol": ".sdf", ".smiles": ".smi"}.get(own, own) == suffix else ""
+
+
 def open_writer(path: str | os.PathLike[str], overwrite: bool = False) -> Writer:
     """For a ``with`` block: ``write`` takes batches or lists of molecules; the file appears when the block ends."""
     return Writer(Path(path), format_of(path, WRITABLE), overwrite)

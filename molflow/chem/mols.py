@@ -36,7 +36,7 @@ def read(files: Paths, *, sanitize: bool = True) -> list[Mol | None]:
     from rdkit import rdBase
 
     with rdBase.BlockLogs():
-        return [_molecule(record, sanitize) for record in read_all(files)]
+        return [molecule_of(record, sanitize) for record in read_all(files)]
 
 
 def write(molecules: Batch | Sequence[Mol | None], path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -45,7 +45,8 @@ def write(molecules: Batch | Sequence[Mol | None], path: str | os.PathLike[str],
         out.write(molecules)
 
 
-def _molecule(record: Record, sanitize: bool) -> Mol | None:
+def molecule_of(record: Record, sanitize: bool) -> Mol | None:
+    """One of them, as ``read`` gives it."""
     mol = record.mol
     if mol is None:
         return None

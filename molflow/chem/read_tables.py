@@ -15,7 +15,7 @@ def smi(lines: Lines) -> Iterator[Record]:
     for k, line in enumerate(lines):
         words = line.split()
         if words and not line.startswith("#") and not (k == 0 and "smiles" in words[0].lower()):
-            yield lines.record(**_molecule(words[0]))
+            yield lines.record(**_molecule(words[0]), text=f"{line}\n")
     yield from lines.end()
 
 

@@ -56,7 +56,8 @@ def _records(lines: Lines, block: list[str]) -> Iterator[Record]:
     counts = [k for k, line in enumerate(block) if _COUNTS.match(line)]
     starts = [max(0, k - 3) for k in counts] or [0]
     for start, stop in zip(starts, [*starts[1:], len(block)]):
-        yield lines.record(**_molecule(block[start:stop]))
+        text = "\n".join([*block[start:stop], "$$$$\n"])
+        yield lines.record(**_molecule(block[start:stop]), text=text)
 
 
 def _molecule(block: list[str]) -> dict[str, Any]:
@@ -135,7 +136,8 @@ def _frame(lines: Lines, count: int, comment: str) -> dict[str, Any]:
     known = told(pairs)
     charge = known["props"].pop("charge", 0.0)
     mol = build_mol(numbers, [0] * count, [], np.array(positions, dtype=np.float64).reshape(-1, 3))
-    return {"mol": mol, **known, "has_bonds": False, "charge": round(charge) if math.isfinite(charge) else 0}
+    charged = {"charge": round(charge) if math.isfinite(charge) else 0}
+    return {"mol": mol, **known, "has_bonds": False, **charged, "text": "\n".join([str(count), *taken, ""])}
 
 
 def _give_back(lines: Lines, taken: list[str]) -> None:

@@ -28,6 +28,7 @@ class Record:
     has_bonds: bool = True  # False for xyz: the molecule has atoms and coordinates alone
     charge: int = 0  # of the whole molecule, where it has no bonds
     smiles: str = ""  # as written, where the file has it
+    text: str = ""  # all of it as its file has it, of SDF, xyz and SMILES
     split: int | None = None  # 0 train, 1 validation, 2 test, where the file says
     bad_split: str = ""  # what the file says instead, where that names no split
 

@@ -79,6 +79,13 @@ class Writer:
         with self._writing():
             self.count += self._sink.write(molecules)
 
+    def write_text(self, record: str) -> None:
+        """A molecule in the words of this format, which is one of text."""
+        assert isinstance(self._sink, TextSink)
+        with self._writing():
+            self._sink.file.write(record.encode())
+            self.count += 1
+
     def copy(self, part: str | os.PathLike[str]) -> None:
         """Append a file that a writer of the same format has finished."""
         with self._writing():

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 
 from molflow.cli.method import Method, asked, in_words
 from molflow.sampling import shard_size
 from molflow.workers import prepared, processes
-
-if TYPE_CHECKING:
-    from molflow.chem.record import Record
 
 
 def sample(
@@ -67,9 +63,10 @@ def sample(
         from molflow import jobs
         from molflow.atomic import refuse_existing
         from molflow.build import UserError
+        from molflow.chem.formula import formula_of, parse
         from molflow.chem.io import WRITABLE, format_of, open_writer, read
+        from molflow.chem.note import note_of
         from molflow.cli.outputs import check_outputs
-        from molflow.data.formulas import parse
         from molflow.data.wanted import formula_in
         from molflow.device import pick_device
 
@@ -83,7 +80,7 @@ def sample(
         if count < 1:
             raise UserError(f"--paths must be at least 1, not {count}")
         check_outputs({"--out": out, "--trajectory": trajectory}, [], overwrite)
-        refuse_existing(jobs.note_of(out), overwrite)
+        refuse_existing(note_of(out), overwrite)
         loaded = jobs.loaded(model, str(chosen))
         how = asked(loaded, steps, evaluations, **method)
         job = jobs.SampleJob(model, n, seed, how, atoms, str(chosen), suffix)
@@ -99,7 +96,7 @@ def sample(
         seconds = time.monotonic() - started
         print(f"{out} written: {n} molecules in {seconds:.1f} s ({n / seconds:.0f} a second)")
         if formula := formula_in(atoms):
-            exact = sum(parse(formula) == counts for counts in map(formula_of, read(out)))
+            exact = sum(parse(formula) == formula_of(record.mol) for record in read(out))
             print(f"{exact} of them are {formula}, which they were drawn towards; a higher --composition pulls harder")
         if trajectory:
             with open_writer(trajectory, overwrite=overwrite) as file:
@@ -117,19 +114,6 @@ def unseen(wanted: Collection[int], known: Collection[int]) -> str:
     strange = sorted(set(wanted) - set(known))
     few = ", ".join(map(str, strange[:5])) + ", ..." * (len(strange) > 5)
     return f"of {few} atoms in training, whose had {min(known)} to {max(known)}" if strange else ""
-
-
-def formula_of(record: Record) -> Counter[int]:
-    """{atomic number: atoms} of a molecule, with the hydrogens that a SMILES does not write."""
-    if record.mol is None:
-        return Counter()
-    try:
-        record.mol.UpdatePropertyCache(strict=False)
-    except RuntimeError:  # a charge that no atom has, such as H+2
-        return Counter()
-    counts = Counter(atom.GetAtomicNum() for atom in record.mol.GetAtoms())
-    counts[1] += sum(atom.GetTotalNumHs() for atom in record.mol.GetAtoms())  # those that are no atoms
-    return counts
 
 
 def helpers(n: int, device: str, workers: int | None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from molflow.build import UserError
-from molflow.chem.elements import NUMBER, SYMBOL
+from molflow.chem.formula import parse, spell
 from molflow.data.by_size import NONE, BySize
 
 if TYPE_CHECKING:
@@ -60,30 +58,3 @@ class Formulas:
     @cached_property
     def _drawn(self) -> BySize:
         return BySize([counts.total() for counts in self._parsed], list(self.weights.values()), _STREAM)
-
-
-def spell(counts: Mapping[int, int]) -> str:
-    """Carbon first, then hydrogen, then by symbol.
-
-    >>> spell({1: 6, 8: 1, 6: 2})
-    'C2H6O'
-    """
-    named = {SYMBOL[number]: count for number, count in counts.items() if count}
-    first = [symbol for symbol in ("C", "H") if symbol in named]
-    order = [*first, *sorted(set(named) - set(first))]
-    return "".join(symbol + (str(named[symbol]) if named[symbol] > 1 else "") for symbol in order)
-
-
-def parse(text: str) -> Counter[int]:
-    """{atomic number: atoms}.
-
-    >>> parse("C2H6O")[1]
-    6
-    """
-    pieces = re.findall(r"([A-Z][a-z]?)(\d*)", text)
-    if not text or "".join(map("".join, pieces)) != text or any(symbol not in NUMBER for symbol, _ in pieces):
-        raise UserError(f"{text!r} is no formula; write elements and their numbers, such as C2H6O")
-    counts: Counter[int] = Counter()
-    for symbol, number in pieces:
-        counts[NUMBER[symbol]] += int(number or 1)
-    return counts

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from molflow.build import UserError
 from molflow.chem.elements import SYMBOL
+from molflow.chem.formula import parse, spell
 from molflow.data.censuses import Censuses
-from molflow.data.formulas import Formulas, parse, spell
+from molflow.data.formulas import Formulas
 from molflow.data.sizes import Sizes
 
 Request = str | int | Sequence[int] | None  # sizes, or a formula

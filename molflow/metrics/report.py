@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any
@@ -14,6 +14,8 @@ from molflow.metrics.protocol import NO_REFERENCE, Protocol
 from molflow.metrics.rate import Rate
 from molflow.metrics.rows import Spool
 from molflow.metrics.shard import Shard, protocol
+
+_JUDGES = ("strict", "edm", "revisited", "jodo", "legacy")
 
 
 class Scored:
@@ -83,6 +85,12 @@ class Report:
         rates = judge.rates(tally, self.training.get(name, NO_REFERENCE))
         return Scored(rates, dict(tally.failures.most_common()))
 
+    @property
+    def judge(self) -> str:
+        """The protocol to ask of a single molecule, where none is named: the strictest that applies."""
+        judged = self._judged()
+        return next((name for name in _JUDGES if name in judged), "edm")
+
     def __getitem__(self, name: str) -> Scored:
         found = self.protocols
         if name not in found:
@@ -91,7 +99,13 @@ class Report:
 
     @property
     def warnings(self) -> list[str]:
-        return self.shard.inventory.warnings()
+        chosen = [
+            f"{entry['file']} holds what was picked of {entry['picked'].get('read', 0):,} molecules: its shares say "
+            "nothing of what made them"
+            for entry in self.inputs
+            if "picked" in entry
+        ]
+        return self.shard.inventory.warnings() + chosen
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and texts, as ``--json`` writes them."""
@@ -121,12 +135,22 @@ class Report:
 
         return table(self)
 
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """What each protocol that applies says of each molecule, by ``molflow.metrics.rows.COLUMNS``."""
+        return self._spooled().rows(self._judged())
+
     def per_molecule(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
-        """A row for each molecule and protocol, written to a ``.csv`` or ``.parquet`` file."""
+        """The rows, written to a ``.csv`` or ``.parquet`` file."""
+        self._spooled().write(path, self._judged(), overwrite)
+
+    def _judged(self) -> dict[str, KeySet | str]:
+        judged = [name for name, scored in self.protocols.items() if not scored.inapplicable]
+        return {name: self.training.get(name, NO_REFERENCE) for name in judged}
+
+    def _spooled(self) -> Spool:
         if self.spool is None:
             raise ValueError("the rows were not kept: score(..., rows=True) keeps them")
-        judged = {name for name, scored in self.protocols.items() if not scored.inapplicable}
-        self.spool.write(path, judged, overwrite)
+        return self.spool
 
     def _terms(self) -> tuple:
         return self.seed, self.shard.sample.size, list(self.shard.tallies), sorted(self.training), self.reference

@@ -1,17 +1,19 @@
-"""One line a molecule and protocol, spooled to disk while the scores add up, then written as CSV or Parquet."""
+"""One line a molecule and protocol, spooled to disk while the scores add up, then read, or written to a table."""
 
 from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 from molflow.atomic import refuse_existing, replacing
 from molflow.build import UserError
+from molflow.metrics.keys import KeySet, keys_of
 from molflow.metrics.protocol import Verdicts
 
 COLUMNS: dict[str, type] = {
@@ -24,9 +26,14 @@ COLUMNS: dict[str, type] = {
     "stable": bool,
     "valid": bool,
     "connected": bool,
+    "unique": bool,  # valid, and unlike all valid ones before
+    "novel": bool,  # and not in the reference; None where there is none, or it is not valid
     "reason": str,
     "smiles": str,
 }
+_LATER = ("unique", "novel")  # not known of a molecule alone
+_SPOOLED = {**{name: kind for name, kind in COLUMNS.items() if name not in _LATER}, "key": str}
+_READ = {int: int, str: str, bool: "True".__eq__}
 
 
 def lines(start: int, places: Sequence[tuple[str, int]], judged: Mapping[str, Verdicts]) -> str:
@@ -36,6 +43,7 @@ def lines(start: int, places: Sequence[tuple[str, int]], judged: Mapping[str, Ve
             *(array.tolist() for array in (v.atoms, v.stable_atoms, v.stable, v.valid, v.connected)),
             v.reasons,
             v.smiles,
+            map(_text, keys_of(v.identities).tolist()),
         )
         for v in judged.values()
     ]
@@ -44,6 +52,10 @@ def lines(start: int, places: Sequence[tuple[str, int]], judged: Mapping[str, Ve
     for index, ((file, record), *verdicts) in enumerate(zip(places, *columns), start):
         writer.writerows([(index, file, record, name, *verdict) for name, verdict in zip(judged, verdicts)])
     return text.getvalue()
+
+
+def _text(key: Sequence[int]) -> str:
+    return f"{key[0]:016x}{key[1]:016x}"
 
 
 def suffix_of(path: str | os.PathLike[str]) -> str:
@@ -65,38 +77,51 @@ class Spool:
     def add(self, text: str) -> None:
         self._file.write(text)
 
-    def read(self) -> Iterator[dict[str, str]]:
-        """The lines by column; to be read to the end before more are added."""
+    def rows(self, training: Mapping[str, KeySet | str]) -> Iterator[dict[str, Any]]:
+        """``COLUMNS`` of each molecule by these protocols, whose keys of training molecules they are, if there are any.
+
+        To be read to the end before more lines are added.
+        """
+        read = {name: keys.keys().tolist() for name, keys in training.items() if isinstance(keys, KeySet)}
+        known = {name: set(map(_text, keys)) for name, keys in read.items()}
+        seen: dict[str, set[str]] = {name: set() for name in training}
         self._file.seek(0)
-        yield from csv.DictReader(self._file, list(COLUMNS))
+        for line in csv.reader(self._file):
+            row: dict[str, Any] = {name: _READ[kind](text) for (name, kind), text in zip(_SPOOLED.items(), line)}
+            name, key = row["protocol"], row.pop("key")
+            if name not in training:
+                continue
+            row["unique"] = row["valid"] and key not in seen[name]
+            row["novel"] = key not in known[name] if row["valid"] and name in known else None
+            if row["unique"]:
+                seen[name].add(key)
+            yield {name: row[name] for name in COLUMNS}
         self._file.seek(0, os.SEEK_END)
 
-    def write(self, path: str | os.PathLike[str], protocols: Collection[str], overwrite: bool = False) -> None:
-        """The lines of these protocols to a ``.csv`` or ``.parquet`` file."""
+    def write(
+        self, path: str | os.PathLike[str], training: Mapping[str, KeySet | str], overwrite: bool = False
+    ) -> None:
+        """The rows to a ``.csv`` or ``.parquet`` file."""
         suffix = suffix_of(path)
         refuse_existing(path, overwrite)
-        self._file.seek(0)
-        kept = (row for row in csv.reader(self._file) if row[3] in protocols)
         with replacing(path) as part:
             if suffix == ".csv":
                 with open(part, "w", encoding="utf-8", newline="") as file:
-                    csv.writer(file, lineterminator="\n").writerows([list(COLUMNS)])
-                    csv.writer(file, lineterminator="\n").writerows(kept)
+                    writer = csv.writer(file, lineterminator="\n")
+                    writer.writerow(COLUMNS)
+                    writer.writerows(row.values() for row in self.rows(training))
             else:
-                _write_parquet(part, kept)
-        self._file.seek(0, os.SEEK_END)
+                _write_parquet(part, self.rows(training))
 
 
-def _write_parquet(path: Path, rows: Iterable[list[str]]) -> None:
+def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     arrow, parquet = _pyarrow()
     types = {int: arrow.int64(), str: arrow.string(), bool: arrow.bool_()}
     schema = arrow.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
-    read = {int: int, str: str, bool: "True".__eq__}
     rows = iter(rows)
     with parquet.ParquetWriter(path, schema) as file:
         while chunk := list(islice(rows, 100_000)):
-            columns = [[read[kind](text) for text in column] for kind, column in zip(COLUMNS.values(), zip(*chunk))]
-            file.write_table(arrow.table(columns, schema=schema))
+            file.write_table(arrow.Table.from_pylist(chunk, schema=schema))
 
 
 def _pyarrow():

@@ -14,6 +14,7 @@ import numpy as np
 
 from molflow.build import UserError
 from molflow.chem.io import expand, format_of, named_files, read
+from molflow.chem.note import checksum_of, read_note
 from molflow.chem.record import unknown_split
 from molflow.metrics.intake import of_arrays, of_batch, of_mols, of_records
 from molflow.metrics.molecules import Molecules
@@ -146,10 +147,7 @@ class Source:
             {"bonds": f"perceived by RDKit from coordinates, of {self._perceived:,} molecules"} if self.perceive else {}
         )
         if self.files:
-            return tuple(
-                {"file": str(path), "bytes": path.stat().st_size, "checksum": f"sha256:{_sha256(path)}", **how}
-                for path in self.files
-            )
+            return tuple({**_file_of(path), **how} for path in self.files)
         if hasattr(self.molecules, "checksum"):
             return ({"file": str(self.molecules.path), "checksum": self.molecules.checksum, **how},)
         return ({"checksum": f"sha256:{self._digest.hexdigest()}", **how},)
@@ -213,6 +211,7 @@ def _hydrogenated(record: Record) -> Record:
     return record
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _file_of(path: Path) -> dict[str, Any]:
+    checksum = checksum_of(path)
+    left = read_note(path, checksum).get("left", {})  # of molecules that were picked, after each condition
+    return {"file": str(path), "bytes": path.stat().st_size, "checksum": checksum} | ({"picked": left} if left else {})

@@ -18,7 +18,7 @@ from molflow.metrics.source import STORE, Source
 from molflow.rng import numpy_generator
 
 if TYPE_CHECKING:
-    from molflow.metrics.report import Report
+    pass
 
 _TITLE = 200  # characters of a title; more is no name
 
@@ -55,12 +55,6 @@ def gather(given: Any, wanted: Sequence[int], perceive: bool = False) -> Gathere
         [title for part in parts for title in part.titles],
         [props for part in parts for props in part.props],
     )
-
-
-def rows_of(report: Report, protocol: str) -> Iterator[dict[str, str]]:
-    """What a protocol said of each molecule, in order."""
-    if report.spool is not None:
-        yield from (row for row in report.spool.read() if row["protocol"] == protocol)
 
 
 def _are_text(source: Source) -> bool:

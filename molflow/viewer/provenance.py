@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from molflow.chem.note import note_of
 from molflow.metrics.report import Report
 from molflow.viewer.document import text
 
@@ -49,8 +50,7 @@ def beside(entry: Mapping[str, Any]) -> dict[str, Any]:
     if "file" not in entry:
         return {}
     path = Path(entry["file"])
-    note, report = path.with_name(path.name + ".json"), path.with_suffix(".json")  # the note is molflow sample's
-    for sibling in (note, report, path.with_name("report.json")):
+    for sibling in (note_of(path), path.with_suffix(".json"), path.with_name("report.json")):
         try:
             told = json.loads(sibling.read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -18,7 +18,7 @@ from molflow.metrics.report import Report
 from molflow.viewer import chemiscope, provenance
 from molflow.viewer.document import Page, static, text
 from molflow.viewer.figures import NEIGHBOURS, figures
-from molflow.viewer.gather import Gathered, chosen, gather, rows_of
+from molflow.viewer.gather import Gathered, chosen, gather
 from molflow.viewer.reference import training
 from molflow.viewer.score import distributions, table
 from molflow.viewer.structure import drawing, raw_mols, smiles_of, structures
@@ -26,7 +26,6 @@ from molflow.viewer.structure import drawing, raw_mols, smiles_of, structures
 MOST = 500  # molecules on a page
 EXAMPLES = 6  # drawings for each reason of failure
 _LICENCES = "<details><summary>chemiscope and the libraries in it</summary><pre>{}</pre></details>"
-_JUDGES = ("strict", "edm", "revisited", "jodo", "legacy")
 
 
 def report_page(
@@ -52,10 +51,8 @@ def report_page(
     found = score(molecules, reference, tier=tier, perceive=perceive, seed=seed, workers=workers, progress=progress)
     if not found.n:
         raise UserError(f"{_name(molecules)}: no molecules in it")
-    judge = next(
-        (name for name in _JUDGES if name in found.protocols and not found.protocols[name].inapplicable), "edm"
-    )
-    reasons = {int(row["index"]): row["reason"] for row in rows_of(found, judge)}
+    judge = found.judge
+    reasons = {row["index"]: row["reason"] for row in found.rows() if row["protocol"] == judge}
     picked = chosen(found.n, limit, seed)
     gathered = gather(molecules, sorted({*picked, *_examples(reasons)}), perceive)
     base = None if reference is None else training(reference, seed, NEIGHBOURS)

@@ -24,6 +24,7 @@ from molflow.metrics.internal import change, internals, type_name
 from molflow.metrics.keys import KeySet, keys_of
 from molflow.metrics.mean import Mean
 from molflow.metrics.rate import Rate
+from molflow.metrics.keys import KeySet
 from molflow.metrics.rows import COLUMNS, Spool
 from molflow.metrics.shard import protocol
 
@@ -140,15 +141,20 @@ def test_fcd_sees_no_hydrogens():
 
 def test_rows_are_spooled_and_written_for_the_protocols_asked(tmp_path):
     spool = Spool()
-    spool.add('0,a.sdf,0,edm,5,5,True,True,True,,"C,C"\n0,a.sdf,0,strict,5,4,False,False,True,radical,\n')
-    spool.write(tmp_path / "rows.csv", {"strict"})
+    key = "0" * 32
+    spool.add(
+        f'0,a.sdf,0,edm,5,5,True,True,True,,"C,C",{key}\n0,a.sdf,0,strict,5,4,False,False,True,radical,,{key}\n'
+        f'1,a.sdf,1,edm,5,5,True,True,True,,"C,C",{key}\n'
+    )
+    spool.write(tmp_path / "rows.csv", {"strict": "no reference"})
     (row,) = csv.DictReader((tmp_path / "rows.csv").open())
     assert list(row) == list(COLUMNS) and (row["protocol"], row["reason"]) == ("strict", "radical")
     with pytest.raises(UserError, match="exists"):
-        spool.write(tmp_path / "rows.csv", {"edm"})
-    spool.write(tmp_path / "rows.csv", {"edm"}, overwrite=True)
-    (row,) = csv.DictReader((tmp_path / "rows.csv").open())
-    assert row["smiles"] == "C,C"
+        spool.write(tmp_path / "rows.csv", {"edm": ""})
+    spool.write(tmp_path / "rows.csv", {"edm": KeySet(np.zeros((1, 2), np.uint64))}, overwrite=True)
+    first, second = csv.DictReader((tmp_path / "rows.csv").open())
+    assert (first["smiles"], first["unique"], first["novel"]) == ("C,C", "True", "False")
+    assert (second["unique"], second["novel"]) == ("False", "False")
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
 
 
