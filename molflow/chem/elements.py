@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from molflow.build import UserError
+
 SYMBOL: tuple[str, ...] = tuple(
     """
     * H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo
@@ -11,6 +15,19 @@ SYMBOL: tuple[str, ...] = tuple(
 )  # by atomic number; 0 is the dummy atom
 
 NUMBER: dict[str, int] = {symbol: number for number, symbol in enumerate(SYMBOL)}
+
+
+def elements_of(symbols: Sequence[str]) -> frozenset[int]:
+    """Their atomic numbers.
+
+    >>> sorted(elements_of(["H", "C"]))
+    [1, 6]
+    """
+    for symbol in symbols:
+        if not NUMBER.get(symbol):
+            raise UserError(f"{symbol!r} is no element: write symbols, such as H,C,N,O")
+    return frozenset(NUMBER[symbol] for symbol in symbols)
+
 
 VALENCES: dict[int, tuple[int, ...]] = {
     NUMBER[symbol]: valences

@@ -83,6 +83,16 @@ def canonical_smiles(mol: Mol) -> str:
         return Chem.MolToSmiles(Chem.RemoveHs(flat))
 
 
+def lacks_hydrogens(mol: Mol) -> bool:
+    """Whether a molecule of several heavy atoms has none, and radicals in their place."""
+    atoms = [*mol.GetAtoms()]
+    return (
+        len(atoms) > 1
+        and all(atom.GetAtomicNum() != 1 for atom in atoms)
+        and any(atom.GetNumRadicalElectrons() for atom in atoms)
+    )
+
+
 def legible(mol: Mol) -> Mol:
     """The molecule without those of its properties that are no text, on which RDKit would stumble."""
     from rdkit import Chem

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from molflow.chem.bonds import PerceptionError, perceive
 from molflow.chem.io import open_writer, read_all
+from molflow.chem.molecule import lacks_hydrogens
 from molflow.chem.rdkit import sanitised
 from molflow.chem.record import Record
 
@@ -24,7 +25,7 @@ def read(files: Paths, *, sanitize: bool = True) -> list[Mol | None]:
     ``sanitize``, that RDKit refuses.
 
     Nothing is mended, and no hydrogen is added or taken away. xyz files have no bonds: they are perceived, unless
-    ``sanitize`` is off.
+    ``sanitize`` is off; None where hydrogens are missing, without which no bond order can be told.
 
     >>> import tempfile
     >>> from rdkit import Chem
@@ -55,6 +56,8 @@ def molecule_of(record: Record, sanitize: bool) -> Mol | None:
         try:
             mol = perceive(numbers, mol.GetConformer().GetPositions(), record.charge)
         except PerceptionError:
+            return None
+        if lacks_hydrogens(mol):
             return None
     elif sanitize:
         mol = sanitised(mol)

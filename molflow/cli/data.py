@@ -13,6 +13,7 @@ def qm9(
     out: str = "qm9.safetensors",
     from_: str | None = None,
     uncharacterized: str | None = None,
+    elements: tuple[str, ...] = (),
     aromatic: bool = False,
     overwrite: bool = False,
     workers: int | None = None,
@@ -27,12 +28,13 @@ def qm9(
         out: the data file to write
         from_: dsgdb9nsd.xyz.tar.bz2, or a folder of its files, instead of the network
         uncharacterized: the published list of molecules to leave out; by default uncharacterized.txt beside the archive
+        elements: keep molecules of these alone, such as H,C,N,O, which the QM9 models that ship know (default: all)
         aromatic: keep aromatic bonds (order 4) instead of Kekule single and double ones
         overwrite: replace the output if it exists
         workers: processes that read molecules; by default one for each processor
 
     Examples:
-        molflow data qm9 --out qm9.safetensors
+        molflow data qm9 --elements H,C,N,O --out qm9.safetensors
         molflow data qm9 --from dsgdb9nsd.xyz.tar.bz2 --uncharacterized uncharacterized.txt --out qm9.safetensors
     """
     from molflow.cli.outputs import check_data_file
@@ -45,6 +47,7 @@ def qm9(
         out,
         from_,
         uncharacterized,
+        elements=elements,
         aromatic=aromatic,
         overwrite=overwrite,
         workers=workers,
@@ -59,6 +62,8 @@ def qm9(
         )
     else:
         print(f"{summary.uncharacterized:,} uncharacterized molecules left out")
+    if summary.others:
+        print(f"{summary.others:,} of other elements left out")
     if summary.unread:
         print(f"{len(summary.unread):,} could not be read, listed in {summary.listing}; the first:")
         print(f"  {summary.unread[0][0]}: {summary.unread[0][1]}")
@@ -73,6 +78,7 @@ def import_(
     seed: int = 0,
     conformers: int = 1,
     props: list[str] | None = None,
+    elements: tuple[str, ...] = (),
     aromatic: bool = False,
     strict: bool = False,
     overwrite: bool = False,
@@ -92,6 +98,7 @@ def import_(
         seed: of the random split and of the embedding
         conformers: geometries made for each SMILES
         props: names of the properties to keep; by default all that are numbers
+        elements: keep molecules of these alone, such as H,C,N,O (default: all)
         aromatic: keep aromatic bonds (order 4) instead of Kekule single and double ones
         strict: fail at the first record that cannot be taken
         overwrite: replace the output if it exists
@@ -121,6 +128,7 @@ def import_(
         seed=seed,
         conformers=conformers,
         props=props,
+        elements=elements,
         aromatic=aromatic,
         workers=workers,
         timeout=timeout,

@@ -15,10 +15,11 @@ from typing import Literal
 import numpy as np
 
 from molflow.build import UserError, unknown
+from molflow.chem.elements import elements_of
 from molflow.chem.io import expand, format_of, read
 from molflow.chem.read_arrays import load_npz
 from molflow.chem.record import Record, unknown_split
-from molflow.data.flat import ready
+from molflow.data.flat import only, ready
 from molflow.data.prepare import Prepared, prepare
 from molflow.data.writer import StoreWriter
 from molflow.workers import Failure, map_killable
@@ -34,12 +35,15 @@ class Summary:
     path: Path
     records: int = 0  # met
     molecules: int = 0  # written: several for a record where several conformers were asked
+    others: int = 0  # left out, as they have other elements than those to keep
     failures: list[tuple[str, int, str]] = field(default_factory=list)  # (file, index of the record, why)
     props: tuple[str, ...] = ()  # the properties kept
 
     def lines(self, most: int = 10) -> Iterator[str]:
         """The summary for people."""
         yield f"{self.path}: {self.molecules:,} molecules of {self.records:,} records"
+        if self.others:
+            yield f"{self.others:,} of other elements left out"
         if self.props:
             yield f"properties: {', '.join(self.props)}"
         if self.failures:
@@ -59,6 +63,7 @@ def import_files(
     seed: int = 0,
     conformers: int = 1,
     props: Sequence[str] | None = None,
+    elements: Sequence[str] = (),
     aromatic: bool = False,
     workers: int | None = None,
     timeout: float | None = 60.0,
@@ -71,7 +76,8 @@ def import_files(
     SMILES are embedded (``conformers`` each), xyz get their bonds and charges by perception, SDF and npz keep theirs;
     bonds are Kekule unless ``aromatic``. ``split`` is ``given``: as the file says, and random where it does not;
     ``random``: by ``fractions``, equal molecules and conformers always together; or ``train``: not split. ``props``
-    names the properties to keep, by default all that are numbers. With ``strict`` the first bad record is an error;
+    names the properties to keep, by default all that are numbers, ``elements`` those that molecules are made of, if
+    others are to be left out. With ``strict`` the first bad record is an error;
     otherwise all are listed in the summary. ``timeout`` is seconds for one molecule.
     """
     files = expand(patterns)
@@ -85,7 +91,8 @@ def import_files(
         raise UserError(f"conformers: expected at least 1, not {conformers}")
     meta = {"bonds": "aromatic" if aromatic else "kekule", "split": split, "seed": str(seed), "units": json.dumps({})}
     with StoreWriter(out, source=", ".join(file.name for file in files), overwrite=overwrite, meta=meta) as writer:
-        task = _Import(writer, Summary(Path(out)), split, tuple(fractions), seed, props, strict)
+        allowed = elements_of(elements)
+        task = _Import(writer, Summary(Path(out)), split, tuple(fractions), seed, props, allowed, strict)
         for file in files:
             if format_of(file) == ".npz" and (arrays := load_npz(file)).bonds is not None:
                 task.take_arrays(str(file), ready(arrays, aromatic, workers, timeout))
@@ -103,6 +110,7 @@ class _Import:
     fractions: tuple[float, ...]
     seed: int
     wanted: Sequence[str] | None  # properties
+    elements: frozenset[int]  # none: all
     strict: bool
     seen: set[str] = field(default_factory=set)  # properties met
 
@@ -116,6 +124,8 @@ class _Import:
                 self.summary.records += 1
                 if record.mol is None:
                     self._fail(record.file, record.index, record.error)
+                elif self.elements and not {a.GetAtomicNum() for a in record.mol.GetAtoms()} <= self.elements:
+                    self.summary.others += 1
                 elif record.bad_split and self.split == "given":
                     why = f"{unknown_split(record.bad_split)}; --split random draws them all"
                     self._fail(record.file, record.index, why)
@@ -151,6 +161,12 @@ class _Import:
         self.summary.records += len(arrays) + len(found.refused)
         for k, why in found.refused.items():
             self._fail(file, k, why)
+        if self.elements and len(arrays):
+            owner = np.repeat(np.arange(len(arrays)), np.diff(arrays.offsets))
+            keep = np.bincount(owner, ~np.isin(arrays.numbers, list(self.elements)), len(arrays)) == 0
+            self.summary.others += int((~keep).sum())
+            arrays = only(arrays, keep)
+        assert arrays.charges is not None and arrays.bond_offsets is not None and arrays.smiles is not None
         self.writer.add_arrays(
             arrays.positions,
             np.diff(arrays.offsets),
@@ -159,7 +175,7 @@ class _Import:
             bonds=arrays.bonds,
             bond_counts=np.diff(arrays.bond_offsets),
             split=self._splits(np.full(len(arrays), None) if arrays.split is None else arrays.split, arrays.smiles),
-            smiles=arrays.smiles,
+            smiles=arrays.smiles.tolist(),
             props=self._props(arrays.props),
         )
 
@@ -190,8 +206,9 @@ class _Import:
             if not self.summary.records:
                 raise UserError("there are no records in the files: they are empty")
             first = self.summary.failures[0] if self.summary.failures else None
+            others = f"; {self.summary.others:,} have other elements" * (self.summary.others > 0)
             detail = f"; the first: {first[0]}, record {first[1]}: {first[2]}" if first else ""
-            raise UserError(f"none of the {self.summary.records} records is a molecule to keep{detail}")
+            raise UserError(f"none of the {self.summary.records} records is a molecule to keep{others}{detail}")
         for name in self.wanted or ():
             if name not in self.seen:
                 raise unknown("property", name, self.seen)

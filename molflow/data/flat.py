@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from molflow.build import UserError
-from molflow.chem.molecule import build_mol, canonical_smiles
+from molflow.chem.molecule import build_mol, canonical_smiles, lacks_hydrogens
 from molflow.chem.read_arrays import Arrays
 from molflow.data.checks import impossible
 from molflow.workers import Failure, map_killable
 
 if TYPE_CHECKING:
-    from rdkit.Chem import Mol
+    pass
 
 _BLOCK = 200  # molecules a worker takes at a time
 
@@ -62,7 +62,8 @@ def ready(arrays: Arrays, aromatic: bool = False, workers: int | None = None, ti
                 charges[atoms] = charged
     keep = np.full(len(arrays), True)
     keep[list(refused)] = False
-    return Ready(_only(arrays, keep, charges, bonds, smiles), np.flatnonzero(keep), dict(sorted(refused.items())))
+    whole = replace(arrays, charges=charges, bonds=bonds, smiles=smiles)
+    return Ready(only(whole, keep), np.flatnonzero(keep), dict(sorted(refused.items())))
 
 
 def _impossible(arrays: Arrays) -> dict[int, str]:
@@ -101,7 +102,7 @@ def _reworked(molecule: tuple, aromatic: bool) -> tuple[list[int], list[int], by
         return "its elements or bonds are not ones that RDKit can hold"
     try:
         Chem.SanitizeMol(mol)
-        if _lacks_hydrogens(mol):
+        if lacks_hydrogens(mol):
             return "it has no hydrogens, and room for some: add them first, or import SMILES"
         smiles = canonical_smiles(mol).encode()
         if not aromatic:
@@ -113,17 +114,9 @@ def _reworked(molecule: tuple, aromatic: bool) -> tuple[list[int], list[int], by
     return [4 if order == 1.5 else int(order) for order in orders], charged, smiles
 
 
-def _lacks_hydrogens(mol: Mol) -> bool:
-    """Whether a molecule of several heavy atoms has none, and radicals in their place."""
-    atoms = [*mol.GetAtoms()]
-    return (
-        len(atoms) > 1
-        and all(atom.GetAtomicNum() != 1 for atom in atoms)
-        and any(atom.GetNumRadicalElectrons() for atom in atoms)
-    )
-
-
-def _only(arrays: Arrays, keep: np.ndarray, charges: np.ndarray, bonds: np.ndarray, smiles: np.ndarray) -> Arrays:
+def only(arrays: Arrays, keep: np.ndarray) -> Arrays:
+    """Those molecules [M] alone."""
+    assert arrays.charges is not None and arrays.bonds is not None and arrays.smiles is not None
     assert arrays.bond_offsets is not None
     sizes, counts = np.diff(arrays.offsets), np.diff(arrays.bond_offsets)
     atoms, edges = np.repeat(keep, sizes), np.repeat(keep, counts)
@@ -135,10 +128,10 @@ def _only(arrays: Arrays, keep: np.ndarray, charges: np.ndarray, bonds: np.ndarr
         offsets=offsets(sizes),
         numbers=arrays.numbers[atoms],
         positions=arrays.positions[atoms],
-        charges=charges[atoms],
+        charges=arrays.charges[atoms],
         bond_offsets=offsets(counts),
-        bonds=bonds[edges],
-        smiles=smiles[keep],
+        bonds=arrays.bonds[edges],
+        smiles=arrays.smiles[keep],
         split=None if arrays.split is None else arrays.split[keep],
         props={name: column[keep] for name, column in arrays.props.items()},
     )

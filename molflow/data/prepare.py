@@ -10,7 +10,7 @@ import numpy as np
 from molflow.build import UserError
 from molflow.chem.bonds import perceive
 from molflow.chem.embed import embed
-from molflow.chem.molecule import bond_matrix, canonical_smiles
+from molflow.chem.molecule import bond_matrix, canonical_smiles, lacks_hydrogens
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -53,7 +53,10 @@ def _whole(record: Record, conformers: int, seed: int) -> Mol:
     _check_positions(mol)
     if not record.has_bonds:
         numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
-        return perceive(numbers, mol.GetConformer().GetPositions(), record.charge)
+        found = perceive(numbers, mol.GetConformer().GetPositions(), record.charge)
+        if lacks_hydrogens(found):
+            raise UserError("it has no hydrogens, and room for some: add them first, or import SMILES")
+        return found
     mol = Chem.Mol(mol)
     with rdBase.BlockLogs():
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from molflow.atomic import replacing
 from molflow.build import UserError
+from molflow.chem.elements import elements_of
 from molflow.data.download import Remote, fetch
 from molflow.data.qm9_raw import UNITS, Molecule, RawFiles, read, read_uncharacterized
 from molflow.data.store import StoreWriter
@@ -42,6 +44,7 @@ class Summary:
 
     molecules: int
     uncharacterized: int | None  # left out on purpose; None: there was no list of them
+    others: int  # left out, as they have other elements than those to keep
     unread: list[tuple[str, str]]  # (file, why), written to the file `listing`
     listing: Path
     split: str  # how train, validation and test were drawn
@@ -52,6 +55,7 @@ def make_qm9(
     archive: str | os.PathLike[str] | None = None,
     uncharacterized: str | os.PathLike[str] | None = None,
     *,
+    elements: Sequence[str] = (),
     aromatic: bool = False,
     overwrite: bool = False,
     workers: int | None = None,
@@ -59,7 +63,8 @@ def make_qm9(
 ) -> Summary:
     """Write the data file ``out`` from the raw archive or a folder of its files; without one, it is fetched.
 
-    Left out are the uncharacterized molecules, and those whose bonds cannot be read, which ``<out>.unread.txt`` lists.
+    Left out are the uncharacterized molecules, those with other elements than ``elements``, if there are any, and
+    those whose bonds cannot be read, which ``<out>.unread.txt`` lists. The others keep the splits of the whole.
     """
     from tqdm import tqdm
 
@@ -70,10 +75,14 @@ def make_qm9(
         excluded = read_uncharacterized(listed) if listed else set()
         files = RawFiles(archive, excluded)
         results = map_killable(partial(read, aromatic=aromatic), files, workers, timeout=_TIMEOUT, chunk=_TOGETHER)
+        allowed, others = elements_of(elements), 0
         unread, written = [], []
         for place, found in tqdm(results, unit=" molecules", unit_scale=True, desc=out.name, disable=not progress):
             if isinstance(found, Molecule):
                 raw = found.raw
+                if allowed and not allowed.issuperset(raw.numbers.tolist()):
+                    others += 1
+                    continue
                 props = {"gdb_index": raw.index, **raw.props}
                 writer.add(raw.numbers, raw.positions, found.charges, found.bonds, smiles=found.smiles, props=props)
                 written.append(files.kept[place])
@@ -89,7 +98,7 @@ def make_qm9(
     _write_listing(listing, unread)
     counts = " / ".join(f"{count:,}" for count in np.bincount(splits, minlength=3))
     how = f"{counts} train / validation / test, {how}"
-    return Summary(len(written), files.excluded if listed else None, unread, listing, how)
+    return Summary(len(written), files.excluded if listed else None, others, unread, listing, how)
 
 
 def edm_split(count: int) -> tuple[np.ndarray, str]:

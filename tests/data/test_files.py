@@ -7,6 +7,7 @@ import torch
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
+import molflow
 from molflow.build import UserError
 from molflow.chem.io import open_writer
 from molflow.chem.molecule import build_mol, canonical_smiles
@@ -335,16 +336,32 @@ def test_a_group_without_its_charges_is_stored_one_way(tmp_path, beside):
     assert molecules(store) == [store.smiles(0)]
 
 
-def test_an_npz_without_hydrogens_is_refused_as_an_sdf_is(tmp_path):
+@pytest.mark.parametrize("name", ["six.sdf", "six.smi", "six.npz", "three.xyz.gz"])
+def test_molecules_of_some_elements_alone(tmp_path, folder, name):
+    given = dict(zip(SMILES, map(embedded, SMILES)))
+    allowed = {6, 1, 8}
+    fitting = [s for s, mol in given.items() if {a.GetAtomicNum() for a in mol.GetAtoms()} <= allowed]
+    fitting = [s for s in fitting if "three" not in name or s in SMILES[:3]]
+    summary = import_files(folder / name, tmp_path / "out", elements=["C", "H", "O"], strict=True, workers=0)
+    assert 0 < len(fitting) < summary.records
+    assert Store(tmp_path / "out").all_smiles() == [Chem.CanonSmiles(smiles) for smiles in fitting]
+    assert summary.others == summary.records - len(fitting)
+    assert f"{summary.others} of other elements left out" in summary.lines()
+    with pytest.raises(UserError, match="have other elements"):
+        import_files(folder / name, tmp_path / "none", elements=["Xe"], workers=0)
+
+
+def test_a_molecule_without_hydrogens_is_refused_in_every_format(tmp_path):
     ethanol = Chem.RemoveHs(embedded("CCO"))
     bare = build_mol([6, 6, 8], [0, 0, 0], [(0, 1, 1), (1, 2, 1)], ethanol.GetConformer().GetPositions())
-    for suffix, without in ((".npz", bare), (".sdf", ethanol)):
+    for suffix, without in ((".npz", bare), (".sdf", ethanol), (".xyz", bare)):
         with open_writer(tmp_path / f"some{suffix}") as out:
             out.write([embedded("C#N"), without, embedded("O=C=O")])
         out = tmp_path / f"{suffix[1:]}.safetensors"
         summary = import_files(tmp_path / f"some{suffix}", out, workers=0)
         assert [index for _, index, _ in summary.failures] == [1], suffix
         assert Store(out).all_smiles() == ["C#N", "O=C=O"]
+    assert [mol is None for mol in molflow.read(tmp_path / "some.xyz")] == [False, True, False]
 
 
 def test_a_molecule_that_hangs_costs_no_other_of_an_npz(tmp_path, monkeypatch):

@@ -80,6 +80,19 @@ def test_an_archive_end_to_end(raw_qm9, tmp_path, workers):
     assert np.bincount(store.split).tolist() == [9, 3, 1] and summary.split.startswith("9 / 3 / 1 train")
 
 
+def test_of_some_elements_alone_the_others_keep_their_split(raw_qm9, tmp_path):
+    given = {"uncharacterized": raw_qm9.uncharacterized, "workers": 0, "progress": False}
+    make_qm9(tmp_path / "all", raw_qm9.archive, **given)
+    summary = make_qm9(tmp_path / "hcno", raw_qm9.archive, elements=["H", "C", "N", "O"], **given)
+    whole, part = Store(tmp_path / "all"), Store(tmp_path / "hcno")
+    kept = ["F" not in smiles for smiles in raw_qm9.smiles.values()]
+    assert (len(part), summary.others) == (sum(kept), 1)
+    assert part.all_smiles() == [smiles for smiles, keep in zip(whole.all_smiles(), kept) if keep]
+    assert part.split.tolist() == whole.split[kept].tolist()
+    with pytest.raises(UserError, match="'Hc' is no element"):
+        make_qm9(tmp_path / "x", raw_qm9.archive, elements=["Hc"], **given)
+
+
 def test_the_same_archive_gives_the_same_bytes(raw_qm9, tmp_path):
     folder = tmp_path / "raw"
     with tarfile.open(raw_qm9.archive) as tar:

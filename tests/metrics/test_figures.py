@@ -24,7 +24,6 @@ from molflow.metrics.internal import change, internals, type_name
 from molflow.metrics.keys import KeySet, keys_of
 from molflow.metrics.mean import Mean
 from molflow.metrics.rate import Rate
-from molflow.metrics.keys import KeySet
 from molflow.metrics.rows import COLUMNS, Spool
 from molflow.metrics.shard import protocol
 
