@@ -317,7 +317,7 @@ def peak(model: str, device: str, size: int) -> float:
     import torch
 
     loaded = molflow.load(model, device)
-    loaded.batch_pairs = lambda: size * 18**2
+    loaded.portions.pairs = lambda device: size * 18**2
     loaded.sample(size, steps=2, atoms=18)
     if device != "cpu":
         return torch.cuda.max_memory_allocated() / 2**20

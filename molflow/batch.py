@@ -12,8 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from molflow.build import UserError
-
 if TYPE_CHECKING:
     from ase import Atoms
     from rdkit.Chem import Mol
@@ -97,15 +95,6 @@ class Batch:
         """True for pairs of two different atoms of a molecule, [B, N, N]."""
         both = self.mask[:, :, None] & self.mask[:, None, :]
         return both & ~torch.eye(self.mask.shape[1], dtype=torch.bool, device=self.mask.device)
-
-    @property
-    def numbers(self) -> dict[str, list[float]]:
-        """The properties, one number a molecule, which is all that files and other packages' molecules hold."""
-        for name, value in self.props.items():
-            if value.ndim != 1:
-                shape = " x ".join(map(str, value.shape[1:]))
-                raise UserError(f"property {name} has {shape} numbers a molecule, and one can be kept: leave it out")
-        return {name: value.tolist() for name, value in self.props.items()}
 
     @property
     def device(self) -> torch.device:
@@ -211,6 +200,16 @@ class Batch:
 
         return to_rdkit(self)
 
+    def to_smiles(self) -> list[str | None]:
+        """Canonical SMILES with stereo and without hydrogens; None where RDKit cannot hold a molecule.
+
+        >>> water.to_smiles()
+        ['O']
+        """
+        from molflow.chem.rdkit import to_smiles
+
+        return to_smiles(self)
+
     @classmethod
     def from_rdkit(cls, mols: Sequence[Mol], aromatic: bool = False) -> Batch:
         """From RDKit molecules with explicit hydrogens and coordinates; the way back of ``to_rdkit``."""
@@ -221,10 +220,9 @@ class Batch:
     def to_sdf(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the molecules to an SDF file, or to .sdf.gz; ``molflow.write`` knows the other formats.
 
-        >>> import tempfile
+        >>> import molflow, tempfile
         >>> path = f"{tempfile.mkdtemp()}/water.sdf"
         >>> water.to_sdf(path)
-        >>> import molflow
         >>> len(molflow.read(path))
         1
         """

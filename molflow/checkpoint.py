@@ -184,6 +184,8 @@ def read_card(source: str | Path) -> Card:
         config, grids = parse_config(values["config"], str(path)), parse_grids(values.get("grids", {}))
         leans = {int(steps): facts.censuses.leaning(lean).lean for steps, lean in values.get("leans", {}).items()}
         return Card(config, facts, grids, values.get("provenance", {}), leans)
+    except UserError as error:
+        raise UserError(f"{path}: {error}. Is a package that brought it not installed here?") from None
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error} is missing or wrong); fetch the model again") from None
 

@@ -88,7 +88,7 @@ def score(
         covering = measurement_of("conformers", thresholds=list(thresholds)), read(_each_conformer(conformers))
         molecules = _each_conformer(molecules)
     source = read(molecules)
-    known = None if reference is None else read(reference, split="train", hydrogens=True)
+    known = None if reference is None else read(reference, split="train")
     # all that was given has been looked up by now: a mistake in it shall not wait for the scores
     plan = Plan(names, max(SAMPLE, subset) if measurements else 0, seed, rows, graphs=reference is not None)
     spool = Spool() if rows else None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,13 @@ from molflow.chem.vocabulary import Vocabulary
 from molflow.composition import Composition, grouped
 from molflow.data.censuses import Censuses
 from molflow.data.formulas import Formulas
-from molflow.data.loader import BatchPlan
 from molflow.data.sizes import Sizes
 from molflow.data.wanted import Request, Wanted, formula_in
-from molflow.device import fast_matmul, in_bf16, is_out_of_memory
+from molflow.device import fast_matmul, in_bf16
 from molflow.flow import Flow
 from molflow.networks.network import Network
 from molflow.paths.joint import Joint
+from molflow.portions import Portions
 from molflow.priors.prior import Product
 from molflow.rng import Rng
 from molflow.sampling import Sampling
@@ -31,8 +31,7 @@ from molflow.solvers.integrate import integrate
 from molflow.solvers.schedule import GRIDS, LEARNED, grid
 from molflow.valences import Valences
 
-FEW_FOR_A_GPU = 300_000  # pairs in a batch, under which it waits for the host: then sizes may go together
-DEARER = 8  # in memory, a pair whose derivative is taken
+PULL = 4.0  # of the formula that is asked for, where nothing is said of it
 
 
 class Model:
@@ -65,7 +64,7 @@ class Model:
         self.grids: dict[int, Sequence[float]] = dict(grids or {})  # learned, by their number of steps
         self.leans: dict[int, Sequence[float]] = {}  # learned, of its censuses, by the number of steps
         self.evaluations = 0  # of the network, for the latest molecules
-        self.too_many_pairs = float("inf")  # the least that has not fitted into memory
+        self.portions = Portions()
 
     def __repr__(self) -> str:
         weights = sum(weight.numel() for weight in self.network.parameters())
@@ -96,7 +95,7 @@ class Model:
         atoms: Request = None,
         progress: bool = False,
     ) -> Batch:
-        """``n`` molecules; molecule i depends on the seed and on i alone.
+        """``n`` molecules; molecule i depends on the seed and on i alone: another ``seed``, other molecules.
 
         ``atoms`` asks for sizes (12, "9-29", "9,12") or a formula ("C7H10O2"); the rest defaults to what suits the
         model: docs/sampling.md.
@@ -107,7 +106,8 @@ class Model:
         """
         if n < 1:
             raise UserError(f"the number of molecules must be at least 1, not {n}")
-        how = self.defaults.updated(
+        how = self.how(
+            atoms,
             steps=steps,
             grid=grid,
             solver=solver,
@@ -117,6 +117,8 @@ class Model:
             valences=valences,
             precision=precision,
         )
+        if strange := self.asked(atoms, how).sizes.beyond(self.sizes):
+            warnings.warn(f"the model has seen no molecules {strange}: expect little of them", stacklevel=2)
         return self.sample_ids(np.arange(n), seed, how, atoms, progress)
 
     def trajectory(self, number: int = 0, *, seed: int = 0, atoms: Request = None, **how: Any) -> Batch:
@@ -129,8 +131,9 @@ class Model:
         Batch(6 of 9 atoms, 3D, atom, charge, bond)
         """
         states: list[Batch] = []
-        chosen = self.defaults.updated(**how)
-        self.sample_ids(np.array([number]), seed, chosen, atoms, watch=lambda t, x: states.append(x.to("cpu")))
+        self.sample_ids(
+            np.array([number]), seed, self.how(atoms, **how), atoms, watch=lambda t, x: states.append(x.to("cpu"))
+        )
         return Batch.cat(states)
 
     def sample_ids(
@@ -148,18 +151,27 @@ class Model:
         wanted = self.asked(atoms, how)
         sizes = wanted.sizes.at(seed, ids)
         self.times(how)
-        integrated = partial(self._integrate, wanted=wanted, seed=seed, how=how, watch=watch)
+
+        def integrated(places: np.ndarray) -> Batch:
+            return self._integrate(ids[places], sizes[places], wanted=wanted, seed=seed, how=how, watch=watch)
+
         order = np.empty(len(ids), np.int64)
         made: list[Batch] = []
         done = 0
         with tqdm(total=len(ids), unit="molecule", disable=not progress, leave=False) as bar:
-            for places in self.batches(sizes):
-                for part, batch in self._fit_in_memory(places, ids, sizes, integrated):
+            for places in self.portions.plan(sizes, self.device):
+                for part, batch in self.portions.fitted(places, sizes, integrated, self.device):
                     order[part] = np.arange(done, done + len(part))
                     made.append(batch.to("cpu"))
                     done += len(part)
                     bar.update(len(part))
         return Batch.cat(made)[torch.from_numpy(order)]
+
+    def how(self, atoms: Request = None, **changes: Any) -> Sampling:
+        """The model's own way of drawing, with these changes; towards a formula that is asked for, unless it is 0."""
+        how = self.defaults.updated(**changes)
+        pulled = how.composition or changes.get("composition") is not None or not formula_in(atoms)
+        return how if pulled else how.updated(composition=PULL)
 
     def log_prob(self, batch: Batch, **how: Any) -> Tensor:
         """The log-density of each molecule's coordinates in nats, [B]: ``molflow.analysis.likelihood.log_prob``."""
@@ -249,45 +261,6 @@ class Model:
     def drawing(self, how: Sampling) -> Valences | None:
         """What draws labels together, where that is asked."""
         return Valences.of(self.vocabulary, self.path, how.valences) if how.valences else None
-
-    def batches(self, sizes: np.ndarray, differentiated: bool = False) -> list[np.ndarray]:
-        """The places of the molecules that are computed at once: of like size, or few where a GPU would wait.
-
-        Fewer where derivatives are taken, for which what each layer finds is kept.
-        """
-        on_gpu = self.device.type == "cuda"
-        pairs = self.batch_pairs() // (DEARER if on_gpu and differentiated else 1)
-        few = FEW_FOR_A_GPU if on_gpu and not differentiated else 0
-        return BatchPlan(sizes, pairs, shuffle=False, few=few).epoch(0)
-
-    def batch_pairs(self) -> int:
-        """Pairs of atoms computed at once: what stays in a CPU's cache, or a share of a GPU's memory."""
-        if self.device.type != "cuda":
-            return 20_000
-        _, total = torch.cuda.mem_get_info(self.device)  # what is free now would change the batches, and so the bytes
-        return max(20_000, int(total * 0.5 / 4096))
-
-    def _fit_in_memory(
-        self, places: np.ndarray, ids: np.ndarray, sizes: np.ndarray, integrated: Callable[..., Batch]
-    ) -> Iterator[tuple[np.ndarray, Batch]]:
-        pairs = len(places) * int(sizes[places].max()) ** 2
-        if len(places) == 1 or pairs < self.too_many_pairs:
-            try:
-                batch = integrated(ids[places], sizes[places])
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                if len(places) == 1:
-                    raise UserError(
-                        f"one molecule of {sizes[places[0]]} atoms does not fit into the memory of {self.device}"
-                    ) from None
-                self.too_many_pairs = min(pairs, self.too_many_pairs)
-                torch.cuda.empty_cache()
-            else:
-                yield places, batch
-                return
-        for half in np.array_split(places, 2):
-            yield from self._fit_in_memory(half, ids, sizes, integrated)
 
     @torch.no_grad()
     def _integrate(

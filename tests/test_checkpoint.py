@@ -150,6 +150,7 @@ def edit_card(folder, **changes):
         (lambda f: edit_card(f, grids={"2": [0, 0.9, 0.5]}), "damaged .the learned grid of 2 steps"),
         (lambda f: edit_card(f, grids={"two": [0, 0.9, 1]}), "damaged .a number of a learned grid"),
         (lambda f: edit_card(f, config={"network": "dens"}), "unknown network 'dens'"),
+        (lambda f: edit_card(f, config={"sample": {"solver": "mine"}}), "config.json: unknown solver 'mine'.*package"),
         (lambda f: edit_card(f, config={"netwrok": "dense"}), "unknown key of .*config.json 'netwrok'"),
         (lambda f: edit_card(f, config={"network": {"name": "dense", "width": 24}}), "does not fit the network"),
     ],

@@ -156,6 +156,16 @@ def test_batches_may_come_one_after_another(mols):
     assert score(batches, tier="protocols")["strict"].rates == score(mols, tier="protocols")["strict"].rates
 
 
+def test_rows_tell_what_the_rates_count(mols):
+    report = score([*mols, mols[0], None], reference=mols[:3], tier="protocols")
+    rows = list(report.rows())
+    for name in report:
+        mine, rates = [row for row in rows if row["protocol"] == name], report[name].rates
+        assert len(mine) == report.n
+        for flag in ("valid", "unique", "novel"):
+            assert sum(row[flag] is True for row in mine) == rates[flag].count, (name, flag)
+
+
 def test_the_command_writes_table_json_and_rows(sdf, tmp_path, capsys):
     out, rows = tmp_path / "report.json", tmp_path / "rows.csv"
     command = ["score", str(sdf), "--protocol", "edm,strict", "--json", str(out), "--per-molecule", str(rows)]

@@ -32,6 +32,7 @@ LEVELS = (
         "experiment",
         "minima",
         "picking",
+        "portions",
     ),
     ("training", "checkpoint", "run", "jobs", "reflow", "relay", "telling"),
     ("viewer",),

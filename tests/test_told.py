@@ -18,6 +18,7 @@ from molflow.batch import Batch
 from molflow.build import UserError
 from molflow.checkpoint import CONFIG, WEIGHTS, begin_from, keep_leans, load, read_card, save
 from molflow.chem.census import CENSUS, take, width
+from molflow.chem.formula import parse
 from molflow.chem.vocabulary import Vocabulary
 from molflow.cli import main
 from molflow.config import parse_config
@@ -235,7 +236,15 @@ def test_elements_are_turned_towards_the_formula_that_is_asked_for(model):
 )
 def test_a_formula_that_cannot_be_made_is_a_mistake(model, atoms, message):
     with pytest.raises(UserError, match=message):
-        model.sample(2, steps=2, atoms=atoms)
+        model.sample(2, steps=2, atoms=atoms, composition=0)
+
+
+def test_a_formula_that_is_asked_for_pulls_unless_it_is_told_not_to():
+    fast = molflow.load("qm9-fast")
+    assert fast.defaults.composition == 0 and fast.how("C7H10O2").composition > 0 == fast.how("12").composition
+    made = fast.sample(20, atoms="C7H10O2")
+    exact = sum(Counter(row[here].tolist()) == parse("C7H10O2") for row, here in zip(made.atom, made.mask))
+    assert exact >= 7  # of chance one has it
 
 
 def test_the_command_makes_molecules_of_a_formula(tmp_path, capsys):

@@ -30,7 +30,7 @@ def learn_grids(model: Model, steps: Sequence[int], n: int = 96, seed: int = 0) 
     wanted = model.asked(None, how)
     sizes = wanted.sizes.at(seed, ids)
     with fast_matmul():
-        for places in model.batches(sizes):
+        for places in model.portions.plan(sizes, model.device):
             like = model.empty(wanted, seed, ids[places], sizes[places])
             rng = Rng(seed, torch.as_tensor(ids[places], device=model.device))
             steer = model.steering(wanted, how, seed, ids[places], like)

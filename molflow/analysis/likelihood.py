@@ -46,7 +46,7 @@ def log_prob(
     model.network.eval()
     sizes = batch.sizes.cpu().numpy()
     found = torch.zeros(len(batch), dtype=torch.float64)
-    plan = model.batches(sizes, differentiated=True)
+    plan = model.portions.plan(sizes, model.device, differentiated=True)
     with tqdm(total=len(plan) * (steps + 1), unit="step", disable=not progress, leave=False) as bar:
         for places in plan:
             ids = torch.from_numpy(places)

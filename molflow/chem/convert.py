@@ -57,6 +57,15 @@ def from_pyg(graphs: Any, props: Sequence[str] = ()) -> Batch:
     return out.replace(**changes, props={name: graphs[name] for name in props})
 
 
+def columns(batch: Batch) -> dict[str, list[float]]:
+    """The properties, one number a molecule, which is all that files and other packages' molecules hold."""
+    for name, value in batch.props.items():
+        if value.ndim != 1:
+            shape = " x ".join(map(str, value.shape[1:]))
+            raise UserError(f"property {name} has {shape} numbers a molecule, and one can be kept: leave it out")
+    return {name: value.tolist() for name, value in batch.props.items()}
+
+
 def to_ase(batch: Batch) -> list[Atoms]:
     """``Batch.to_ase``."""
     try:
@@ -65,7 +74,7 @@ def to_ase(batch: Batch) -> list[Atoms]:
         raise UserError("to_ase needs ASE: pip install 'molflow[ase]'") from None
     if batch.atom is None:
         raise UserError("these points carry no elements: they are no molecules")
-    batch, numbers = batch.to("cpu"), batch.numbers
+    batch, numbers = batch.to("cpu"), columns(batch)
     out = []
     for b, here in enumerate(batch.mask):
         info: dict[str, Any] = {name: value[b] for name, value in numbers.items()}

@@ -11,6 +11,7 @@ import torch
 from molflow.batch import Batch
 from molflow.build import UserError
 from molflow.chem.bonds import PerceptionError, perceive
+from molflow.chem.convert import columns
 from molflow.chem.molecule import bond_matrix, build_mol, canonical_smiles
 
 if TYPE_CHECKING:
@@ -40,11 +41,19 @@ def to_rdkit(batch: Batch, sanitize: bool = True) -> list[Mol | None]:
         mols = [flat.perceived(k) if flat.bonds is None else flat.built(k) for k in range(len(batch))]
         if sanitize and flat.bonds is not None:
             mols = [sanitised(mol) for mol in mols]
-    for name, values in batch.numbers.items():
+    for name, values in columns(batch).items():
         for mol, value in zip(mols, values):
             if mol is not None:
                 mol.SetDoubleProp(name, value)
     return mols
+
+
+def to_smiles(batch: Batch) -> list[str | None]:
+    """``Batch.to_smiles``."""
+    from rdkit import Chem, rdBase
+
+    with rdBase.BlockLogs():  # it warns of hydrogens that cannot go, as in H2
+        return [None if mol is None else Chem.MolToSmiles(Chem.RemoveHs(mol)) for mol in to_rdkit(batch)]
 
 
 def from_rdkit(mols: Sequence[Mol], aromatic: bool = False) -> Batch:

@@ -34,11 +34,13 @@ class NpzSink:
         self.kind: tuple[bool, bool] | None = None  # whether its molecules have elements, and bonds
 
     def write(self, molecules: Batch | Sequence[Mol | None]) -> int:
+        from molflow.chem.convert import columns
+
         if isinstance(molecules, Sequence):
             molecules = _batch(molecules)
         mask = molecules.mask.cpu().numpy()
         positions = molecules.pos.cpu().numpy()[mask]
-        props = {name: np.array(values) for name, values in molecules.numbers.items()}
+        props = {name: np.array(values) for name, values in columns(molecules).items()}
         if molecules.atom is None:
             self._add(mask.sum(1), None, positions, None, None, None, props)
             return len(mask)

@@ -40,17 +40,19 @@ Method.__doc__ = (
 )
 
 
-def changed(model: Model, **method: Unpack[Method]) -> Sampling:
+def changed(model: Model, atoms: str | None = None, **method: Unpack[Method]) -> Sampling:
     """The model's own way of sampling with what the command line changes."""
     solver = method.get("solver")
-    return model.defaults.updated(**{**method, "solver": solver and component(solver)})
+    return model.how(atoms, **{**method, "solver": solver and component(solver)})
 
 
-def asked(model: Model, steps: int | None, evaluations: int | None, **method: Unpack[Method]) -> Sampling:
+def asked(
+    model: Model, steps: int | None, evaluations: int | None, atoms: str | None = None, **method: Unpack[Method]
+) -> Sampling:
     """The same, of so many steps or evaluations, once it is known to suit the model."""
     if evaluations is not None and steps is not None:
         raise UserError("--steps and --evaluations both say how long; give one of them")
-    how = changed(model, **method).updated(steps=steps)
+    how = changed(model, atoms, **method).updated(steps=steps)
     if evaluations is not None:
         how = how.spending(evaluations)
     model.times(how)

@@ -58,7 +58,7 @@ def reflow(
     check_data_file(out, model_files(model), overwrite)
     chosen = pick_device(device)
     teacher = loaded(model, str(chosen))
-    how = asked(teacher, steps, evaluations, **method)
+    how = asked(teacher, steps, evaluations, atoms, **method)
     teacher.asked(atoms, how)
     if valid_only and "atom" not in teacher.path.paths:
         raise UserError(f"--valid-only: {model} makes points, which are neither valid nor invalid")

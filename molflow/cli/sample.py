@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection
 from typing import Unpack
 
 from molflow.cli.method import Method, asked, in_words
@@ -82,14 +81,14 @@ def sample(
         check_outputs({"--out": out, "--trajectory": trajectory}, [], overwrite)
         refuse_existing(note_of(out), overwrite)
         loaded = jobs.loaded(model, str(chosen))
-        how = asked(loaded, steps, evaluations, **method)
+        how = asked(loaded, steps, evaluations, atoms, **method)
         job = jobs.SampleJob(model, n, seed, how, atoms, str(chosen), suffix)
         wanted = loaded.asked(atoms, how)
         for name in (out, trajectory):
             if name and "atom" not in loaded.path.paths and format_of(name) != ".npz":
                 raise UserError(f"{model} makes points, not molecules: write them to .npz, not to {name}")
         print(f"{model}: {n} molecules, {in_words(how)}, seed {seed}, on {chosen}")
-        if strange := unseen(wanted.sizes.weights, loaded.sizes.weights):
+        if strange := wanted.sizes.beyond(loaded.sizes):
             print(f"note: {model} has seen no molecules {strange}: expect little of them", file=sys.stderr)
         started = time.monotonic()
         jobs.run(job, out, workers, overwrite, progress=sys.stderr.isatty())
@@ -103,17 +102,6 @@ def sample(
                 for states in jobs.trajectory(job, count):
                     file.write(states)
             print(f"{trajectory} written: {min(count, n)} paths of {how.steps + 1} frames")
-
-
-def unseen(wanted: Collection[int], known: Collection[int]) -> str:
-    """Which of the sizes a model has not seen in training, in words.
-
-    >>> unseen([9, 30], [3, 9, 12])
-    'of 30 atoms in training, whose had 3 to 12'
-    """
-    strange = sorted(set(wanted) - set(known))
-    few = ", ".join(map(str, strange[:5])) + ", ..." * (len(strange) > 5)
-    return f"of {few} atoms in training, whose had {min(known)} to {max(known)}" if strange else ""
 
 
 def helpers(n: int, device: str, workers: int | None) -> int:

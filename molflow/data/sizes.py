@@ -58,7 +58,10 @@ class Sizes:
         for part in request.split(","):
             low, dash, high = (piece.strip() for piece in part.partition("-"))
             if not low.isdecimal() or (dash and not high.isdecimal()):
-                raise UserError(f"{what}: {part.strip()!r} is no size; write 12, 9-29, or a list such as 9,12,15-17")
+                formula = ", or a formula such as C7H10O2" * (what == "atoms")
+                raise UserError(
+                    f"{what}: {part.strip()!r} is no size; write 12, 9-29, or a list such as 9,12,15-17{formula}"
+                )
             first, last = int(low), int(high) if dash else int(low)
             if first < 1 or last < first:
                 raise UserError(f"{what}: {part.strip()!r} holds no possible size; the smallest is 1")
@@ -70,6 +73,16 @@ class Sizes:
                 share = self.weights.get(n, 0) / known if dash and known else 1 / len(inside)
                 weights[n] = weights.get(n, 0) + share * len(inside)
         return Sizes(weights)
+
+    def beyond(self, known: Sizes) -> str:
+        """Which of these sizes a model that knows others has not seen, in words.
+
+        >>> Sizes.of([9, 30]).beyond(Sizes.of([3, 9, 12]))
+        'of 30 atoms in training, whose had 3 to 12'
+        """
+        strange = [n for n in self.weights if n not in known.weights]
+        few = ", ".join(map(str, strange[:5])) + ", ..." * (len(strange) > 5)
+        return f"of {few} atoms in training, whose had {min(known.weights)} to {known.largest}" if strange else ""
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """``n`` sizes, int64 [n]."""

@@ -91,6 +91,9 @@ class Report:
         judged = self._judged()
         return next((name for name in _JUDGES if name in judged), "edm")
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.protocols)
+
     def __getitem__(self, name: str) -> Scored:
         found = self.protocols
         if name not in found:

@@ -40,7 +40,6 @@ class Source:
     opener: Callable[[Any], Any]
     split: str = "all"  # train, held_out or all, where the source tells them apart
     perceive: bool = False  # bonds where there are none
-    hydrogens: bool = False  # on molecules of SMILES, which imply them
     workers: int = 1
     timeout: float = 30.0  # seconds for one molecule's bonds
 
@@ -123,7 +122,7 @@ class Source:
             has_bonds = _with_bonds(path)
             records = (record for record in read(path) if self.split == "all" or self._in_split(_split(record)))
             while chunk := list(islice(records, BLOCK)):
-                part = of_records([_hydrogenated(r) for r in chunk] if self.hydrogens else chunk, has_bonds)
+                part = of_records([_hydrogenated(r) for r in chunk], has_bonds)
                 yield self._bonded(part, np.array([r.charge for r in chunk])) if self.perceive else part
 
     def _in_split(self, split):
@@ -201,13 +200,15 @@ def _split(record: Record) -> int:
 
 
 def _hydrogenated(record: Record) -> Record:
+    """With the hydrogens that its SMILES states by leaving them out; one that does not sanitise stays as it is."""
     from rdkit import Chem, rdBase
 
     if record.mol is None or not record.smiles or record.mol.GetNumConformers():
         return record
     with rdBase.BlockLogs():
         mol = Chem.MolFromSmiles(record.smiles)
-        record.mol = None if mol is None else Chem.AddHs(mol)
+    if mol is not None:
+        record.mol = Chem.AddHs(mol)
     return record
 
 

@@ -93,6 +93,9 @@ class Journal(Callback):
         self.write(trainer, module, {})
         if trainer.is_global_zero:
             tqdm.write(f"step {step}: {length.total:,} steps fill {length.minutes:g} minutes")
+            if not length.judgement and guess > length.for_judging:
+                asked = f"fewer train.samples than {module.config.train.samples}, or of fewer sample.steps"
+                tqdm.write(f"note: a validation may take {guess:.0f} s, and end late; {asked}, make it shorter")
         self.save(trainer, module)  # so that no resumed run has to decide this again
 
     def judge(self, trainer: Trainer, module: Training) -> None:

@@ -105,6 +105,11 @@ class Minutes(Length):
         return 60 * self.minutes
 
     @property
+    def for_judging(self) -> float:
+        """Seconds that validations may take."""
+        return JUDGING * self.seconds_of_all
+
+    @property
     def decided(self) -> bool:
         """Whether the number of steps comes from a measurement."""
         return len(self.turns) > 1
@@ -114,7 +119,7 @@ class Minutes(Length):
 
     def validations(self, asked: int) -> int:
         """As often as asked, or less where that took too much of the time."""
-        most = JUDGING * self.seconds_of_all / self.judgement if self.judgement else asked
+        most = self.for_judging / self.judgement if self.judgement else asked
         return max(1, min(asked, math.floor(most)))
 
     def is_time_to_judge(self, step: int, validate: int) -> bool:
@@ -145,7 +150,7 @@ class Minutes(Length):
     def decide(self, step: int, seconds: float, validate: int, judgement: float) -> int:
         """The number of steps that fills the minutes beside validations to come; ``judgement`` guesses one's time."""
         share, times = self.share(step), self.validations(validate)
-        each = self.judgement or min(judgement, JUDGING * self.seconds_of_all / times)
+        each = self.judgement or min(judgement, self.for_judging / times)
         to_come = 1 + max(0, math.floor((1 - self.judged) * times - 0.5 + 1e-9))
         left = self.seconds_of_all - seconds - each * to_come
         total = step + max(0, math.floor(left / pace(self._laps)))

@@ -37,7 +37,7 @@ def training(reference: Any, seed: int, neighbours: int) -> Training:
         smiles = [text for k in drawn[:neighbours].tolist() if (text := reference.smiles(k))]
         return Training(molecules, smiles or _smiles(molecules))
     part = Subset(MOLECULES, seed)
-    for block in Source(reference, Store, split="train", hydrogens=True).blocks():
+    for block in Source(reference, Store, split="train").blocks():
         part = part.add(block.molecules)
     return Training(part.molecules, _smiles(part.molecules))
 

@@ -217,11 +217,22 @@ def test_a_molecule_that_kills_its_worker_costs_nobody_else_anything(monkeypatch
     assert (report["strict"].valid.count, report["strict"].failures) == (2, {"crash": 1})
 
 
-def test_one_hydrogen_does_not_make_molecules_without_them_invalid(tmp_path):
-    path = tmp_path / "some.smi"
-    path.write_text("CCO\n" * 30 + "[H][H]\n")
-    report = score(path, protocols=["strict"])
+def test_one_hydrogen_does_not_make_molecules_without_them_invalid():
+    mols = [Chem.RemoveHs(embedded("CCO"))] * 30 + [Chem.MolFromSmiles("[H][H]")]
+    report = score(mols, protocols=["strict"])
     assert report["strict"].inapplicable == "no explicit hydrogens"
+
+
+@pytest.mark.parametrize("suffix", [".smi", ".csv"])
+def test_smiles_are_scored_as_their_molecules_with_hydrogens(tmp_path, suffix):
+    smiles = ["CCO", "c1ccccc1", "[CH3]", "C[N+](=O)[O-]", "C.C", "CN(C)(C)C", "[H]O[H]", "CCO"]
+    path = tmp_path / f"some{suffix}"
+    path.write_text("smiles\n" + "\n".join(smiles) + "\n")
+    parsed = [Chem.MolFromSmiles(text) or Chem.MolFromSmiles(text, sanitize=False) for text in smiles]
+    mols = [Chem.AddHs(mol) if not mol.NeedsUpdatePropertyCache() else mol for mol in parsed]
+    found, expected = (score(given, protocols=["strict", "jodo"], tier="protocols") for given in (path, mols))
+    assert found.to_dict()["protocols"] == expected.to_dict()["protocols"]
+    assert found["strict"].failures == {"radical": 1, "not_connected": 1, "sanitisation:valence": 1}
 
 
 def test_molecules_written_with_hydrogens_and_without_are_warned_of():
