@@ -13,6 +13,7 @@ from torch import Tensor
 from molflow.batch import Batch
 from molflow.build import UserError, unknown
 
+CPU = torch.device("cpu")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -39,15 +40,15 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 
 @contextmanager
-def fast_matmul() -> Iterator[None]:
+def fast_matmul(device: torch.device = CPU) -> Iterator[None]:
     """fp32 matrix products by oneDNN on a CPU, several times faster than the default library on some, and as exact.
 
     torch takes that road when bf16 is allowed inside the product. Only tile units would then use it, so CPUs that have
-    them keep the default.
+    them keep the default. For another device nothing is set: torch's compiler asks for the setting by its old name.
     """
     settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = settings.fp32_precision
-    if not torch.cpu._is_amx_tile_supported():
+    if device.type == "cpu" and not torch.cpu._is_amx_tile_supported():
         settings.fp32_precision = "bf16"
     try:
         yield
@@ -58,7 +59,7 @@ def fast_matmul() -> Iterator[None]:
 def multiplies_bf16(device: torch.device) -> bool:
     """Whether it has instructions for products of bf16, so that these take less time than those of fp32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.get_device_capability(device) >= (8, 0)  # older ones emulate it
     return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 

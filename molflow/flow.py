@@ -9,6 +9,8 @@ from torch import Tensor
 
 from molflow.batch import Batch
 from molflow.build import UserError
+from molflow.device import in_bf16
+from molflow.networks.network import Network
 from molflow.paths.joint import Joint
 from molflow.priors.prior import Product
 from molflow.rng import Rng
@@ -35,10 +37,11 @@ class Flow:
         steer: Callable[[dict[str, Tensor], Batch, float], dict[str, Tensor]] | None = None,
         hinted: bool = True,
         together: Callable[..., tuple[dict[str, Tensor], dict[str, Tensor]]] | None = None,
+        precision: str = "fp32",
     ):
         self.network, self.path, self.prior = network, path, prior
         self.temperature, self.haste, self.steer, self.hinted = temperature, haste, steer, hinted
-        self.together = together
+        self.together, self.precision = together, precision
         self.hint: dict[str, Tensor] | None = None
         self.evaluations = 0
 
@@ -50,7 +53,9 @@ class Flow:
         """
         times = torch.full((len(x),), t, device=x.device)
         leap = {} if until is None else {"span": torch.full_like(times, until - t)}
-        end = self.path.endpoint(self.network(x, times, hint=self.hint, **leap), x, t)
+        network = self.network.at(t) if isinstance(self.network, Network) else self.network
+        network = in_bf16(network) if self.precision == "bf16" else network
+        end = self.path.endpoint(network(x, times, hint=self.hint, **leap), x, t)
         end = self.steer(end, x, t) if self.steer else end
         if self.hinted:
             self.hint = end

@@ -19,7 +19,7 @@ from molflow.data.censuses import Censuses
 from molflow.data.formulas import Formulas
 from molflow.data.sizes import Sizes
 from molflow.data.wanted import Request, Wanted, formula_in
-from molflow.device import fast_matmul, in_bf16
+from molflow.device import fast_matmul
 from molflow.flow import Flow
 from molflow.networks.network import Network
 from molflow.paths.joint import Joint
@@ -234,8 +234,7 @@ class Model:
     ) -> Flow:
         """The network as a vector field, for one run of a solver."""
         network = self.network.eval()
-        reads = in_bf16(network) if precision == "bf16" else network
-        return Flow(reads, self.path, self.prior, temperature, haste, steer, self.hinted, together)
+        return Flow(network, self.path, self.prior, temperature, haste, steer, self.hinted, together, precision)
 
     def empty(self, wanted: Wanted, seed: int, ids: np.ndarray, sizes: np.ndarray) -> Batch:
         """Molecules before their noise: of these sizes, and told what they are to have where the network reads it."""
@@ -271,7 +270,7 @@ class Model:
         steer = self.steering(wanted, how, seed, ids, like)
         flow = self.flow(how.temperature, how.haste, steer, self.drawing(how), how.precision)
         seen = None if watch is None else lambda t, x: watch(t, self.read(x))
-        with fast_matmul():
+        with fast_matmul(self.device):
             x = integrate(flow, self.prior(like, rng), self.times(how), how.method(), rng, seen)
         self.evaluations = flow.evaluations
         return self.read(x)

@@ -29,7 +29,7 @@ def learn_grids(model: Model, steps: Sequence[int], n: int = 96, seed: int = 0) 
     ids, gram = np.arange(n), 0.0
     wanted = model.asked(None, how)
     sizes = wanted.sizes.at(seed, ids)
-    with fast_matmul():
+    with fast_matmul(model.device):
         for places in model.portions.plan(sizes, model.device):
             like = model.empty(wanted, seed, ids[places], sizes[places])
             rng = Rng(seed, torch.as_tensor(ids[places], device=model.device))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import sys
 from typing import Unpack
@@ -106,6 +107,12 @@ def sample(
 
 def helpers(n: int, device: str, workers: int | None) -> int:
     """The processes that will share the work, as far as that is known before torch can tell which devices there are."""
-    on_cpu = device == "cpu" or (device == "auto" and sys.platform == "linux" and not os.path.exists("/dev/nvidia0"))
+    on_cpu = device == "cpu" or (device == "auto" and sys.platform == "linux" and not _shows_a_gpu())
     count = min(processes(workers, on_cpu), -(-n // shard_size(n, on_cpu)))
     return count if count > 1 else 0
+
+
+def _shows_a_gpu() -> bool:
+    """Whether Linux has a device of NVIDIA's, by its number or as Windows lends it, and it is not hidden."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1")
+    return not hidden and bool(glob.glob("/dev/nvidia[0-9]*") or os.path.exists("/dev/dxg"))

@@ -31,6 +31,10 @@ class Network(nn.Module, ABC):
     census = False  # whether it reads what a molecule is to have (chem/census.py)
     whole = True  # whether it is one program whatever is in a batch of a shape, as a CUDA graph has to be
 
+    def at(self, t: float) -> Network:
+        """The network that answers at a time which all molecules share: known on the host, which need not wait."""
+        return self
+
     @abstractmethod
     def forward(
         self, x: Batch, t: Tensor, *, hint: Hint | None = None, span: Tensor | None = None

@@ -57,13 +57,16 @@ class Relay(Network):
         """The number of the runner that goes at each time, [B]."""
         return torch.bucketize(t, t.new_tensor(self.starts[1:]), right=True)
 
+    def at(self, t: float) -> Network:
+        return self.runners[int(self.leg(torch.tensor([t])))].at(t)  # type: ignore[union-attr]
+
     def forward(
         self, x: Batch, t: Tensor, *, hint: Hint | None = None, span: Tensor | None = None
     ) -> dict[str, Tensor]:
         leg = self.leg(t)
         legs = leg.unique().tolist()
         given = {} if span is None else {"span": span}
-        if len(legs) == 1:  # as whenever a batch is sampled
+        if len(legs) == 1:
             out = self.runners[legs[0]](x, t, hint=hint, **given)
         else:
             rows = [(leg == k).nonzero().squeeze(1) for k in legs]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from molflow.build import UserError
-from molflow.paths.path import Path, Time, column
+from molflow.paths.path import Path, Time, column, time_at
 from molflow.rng import Rng
 
 LEAST = 2.0**-25  # of the time: nearer to its end it is 1 in single precision
@@ -41,12 +41,12 @@ class Affine(Path):
 
     def levels(self, t: Time, x: Tensor) -> tuple[Tensor, Tensor]:
         """alpha and sigma, shaped to broadcast against x."""
-        t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
+        t = time_at(t, x)
         return column(self.alpha(t), x), column(self.sigma(t), x)  # type: ignore
 
     def rates(self, t: Time, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """sigma, sigma' and alpha' sigma - alpha sigma' > 0, by which x1_hat and v are linear in one another."""
-        t = torch.as_tensor(t, dtype=x.dtype, device=x.device).clamp(max=1 - LAST)
+        t = time_at(t, x).clamp(max=1 - LAST)
         alpha, sigma = self.levels(t, x)
         rise, fall = (column(slope, x) for slope in self.slopes(t))
         return sigma, fall, rise * sigma - alpha * fall  # type: ignore

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -65,6 +66,11 @@ class Path(ABC):
     @abstractmethod
     def back(self, x: Tensor, t: float, s: float, fresh: Tensor, rng: Rng) -> Tensor:
         """A state at an earlier s from the state at t, noise added: with the law of the path at s."""
+
+
+def time_at(t: Time, x: Tensor) -> Tensor:
+    """A time as a tensor beside x; a number is filled in: copying it would wait for the device."""
+    return t.to(x) if isinstance(t, Tensor) else torch.full((), t, dtype=x.dtype, device=x.device)
 
 
 def column(t: Time, x: Tensor) -> Time:

@@ -40,6 +40,7 @@ class Compiled:
             self.graphs = Graphs(network)
         elif how == "layers":
             torch._dynamo.config.recompile_limit = PROGRAMS  # type: ignore[attr-defined]
+            torch._dynamo.config.optimize_ddp = False  # which would cut a layer in two, and fails where shapes vary
             torch._dynamo.config.accumulated_recompile_limit = 4 * PROGRAMS  # type: ignore[attr-defined]
             for part in _parts(network):
                 part.compile(dynamic=True)

@@ -47,7 +47,7 @@ def validation_losses(training: Training) -> dict[str, float]:
     for step, batch in loader:
         batch, molecules = batch.to(device), torch.from_numpy(loader.index[loader.plan.at(step)[1]]).to(device)
         for share in training.objective.ways():
-            with fast_matmul():
+            with fast_matmul(device):
                 stage = seed_of(VALIDATE, step)  # of the way: each batch stands at its own
                 rng = Rng(seed_of(VALIDATE), molecules, together=stage)
                 losses = training.losses(training.average, batch, rng)

@@ -146,7 +146,7 @@ class Training(LightningModule):
         noise: Item | None = None,
     ) -> tuple[dict[str, Tensor], Tensor]:
         """One step of the optimiser, unless the gradient is not finite; the losses, and whether it was taken."""
-        with fast_matmul():
+        with fast_matmul(self.device):
             losses = self.losses(self.compiled, batch, rng, noise)
             total = self.objective.total(losses)
             optimizer.zero_grad()

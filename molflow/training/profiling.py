@@ -169,7 +169,7 @@ def _step(training: Training, optimizer: Any, item: Item, watch: Stopwatch) -> N
         with watch.part(FORWARD if torch.is_grad_enabled() else HINT):
             return training.compiled(x, t, **given)
 
-    with fast_matmul():
+    with fast_matmul(training.device):
         with watch.part(REST):
             total = training.objective.total(training.losses(network, item.molecules, _rng(training, item), item))
         with watch.part(BACKWARD):
@@ -189,7 +189,7 @@ def _flops(training: Training, item: Item) -> int:
 
 
 def _loss(training: Training, item: Item) -> Tensor:
-    with fast_matmul():
+    with fast_matmul(training.device):
         return training.objective.total(training.losses(training.network, item.molecules, _rng(training, item), item))
 
 
@@ -202,7 +202,7 @@ def matrix_peak(device: torch.device, bf16: bool, repeats: int = 5) -> float:
     size = 8192 if device.type == "cuda" else 2048
     a = torch.randn(size, size, device=device, dtype=torch.bfloat16 if bf16 else torch.float32)
     best = float("inf")
-    with fast_matmul():
+    with fast_matmul(device):
         for _ in range(1 + repeats):
             wait_for(device)
             began = time.perf_counter()

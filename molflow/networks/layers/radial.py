@@ -34,4 +34,7 @@ class Radial(nn.Module):
         """[..., N, N] -> [..., N, N, count], or [count, ..., N, N] with ``dim`` 0."""
         shape = [-1 if axis == dim % (d.dim() + 1) else 1 for axis in range(d.dim() + 1)]
         mu, steepness = self.mu.view(shape), self.steepness.view(shape)
-        return (d.unsqueeze(dim) - mu).square().mul_(steepness).exp2_()
+        square = (d.unsqueeze(dim) - mu).square()
+        if d.is_cuda:  # where torch compiles exp2 anew in every process
+            return square.mul_(steepness * math.log(2)).exp_()
+        return square.mul_(steepness).exp2_()
