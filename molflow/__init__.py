@@ -23,6 +23,7 @@ _LAZY = {
     "Batch": "molflow.batch:Batch",
     "Store": "molflow.data.store:Store",
     "UserError": "molflow.build:UserError",
+    "compare": "molflow.comparing:compare",
     "load": "molflow.checkpoint:load",
     "pick": "molflow.picking:pick",
     "read": "molflow.chem.mols:read",
@@ -37,6 +38,7 @@ __all__ = [
     "Store",
     "UserError",
     "__version__",
+    "compare",
     "load",
     "pick",
     "read",
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from molflow.build import UserError
     from molflow.checkpoint import load
     from molflow.chem.mols import read, write
+    from molflow.comparing import compare
     from molflow.data.store import Store
     from molflow.evaluate import score
     from molflow.minima import relax

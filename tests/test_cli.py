@@ -75,7 +75,10 @@ def test_verbs_below_a_verb_are_listed(capsys):
 
 def test_a_misspelt_verb_is_answered_with_the_nearest(capsys):
     assert main(["sampel"]) == 2
-    assert "unknown verb 'sampel' (did you mean 'sample'?); choose from completion, data" in capsys.readouterr().err
+    assert (
+        "unknown verb 'sampel' (did you mean 'sample'?); choose from compare, completion, data"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ LEVELS = (
         "composition",
         "valences",
         "evaluate",
+        "comparing",
         "analysis",
         "config",
         "agreement",

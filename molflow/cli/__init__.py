@@ -18,6 +18,7 @@ VERBS = {  # molflow/cli/<verb>.py holds a function of that name, or VERBS with 
     "train": "train a flow as a configuration file says",
     "sample": "generate molecules with a trained or shipped model",
     "score": "judge a file of molecules",
+    "compare": "score files of molecules side by side",
     "pick": "keep the molecules of a file that are valid, unique, new, or of a formula",
     "view": "make an HTML page of molecules or of a run, to look at offline",
     "likelihood": "tell how probable a model of coordinates finds molecules",

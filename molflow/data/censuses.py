@@ -22,6 +22,7 @@ _STREAM = 0xCE2505  # keeps this draw apart from that of sizes and from the nois
 MOST = 20_000  # that a model keeps
 PAIRS = 200_000  # read at once
 DOUBT = 0.1  # pulls a lean to none: a share of a number's own variance
+STEEP = 500.0  # the logarithm of a weight, beyond which its exponential nears the ends of what numbers hold
 RARE = 0.05  # spread of a number in the data below which samples tell nothing of it
 
 
@@ -133,7 +134,12 @@ class Censuses:
     @cached_property
     def _likely(self) -> np.ndarray:
         weights = np.array(list(self.weights.values()), float)
-        return weights * np.exp(self._rows @ np.array(self.lean)) if self.lean else weights
+        if not self.lean:
+            return weights
+        tilt, atoms = self._rows @ np.array(self.lean), self._rows[:, : self.atoms].sum(1)
+        if np.abs(tilt).max() > STEEP:  # what is alike of one size changes no law
+            tilt -= np.array([tilt[atoms == size].max() for size in atoms.tolist()])
+        return weights * np.exp(tilt)
 
     @cached_property
     def _drawn(self) -> BySize:

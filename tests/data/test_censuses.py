@@ -78,6 +78,14 @@ def test_a_lean_tells_more_of_one_thing_and_leaves_the_sizes():
         assert np.allclose(leaning.mean(SIZES), drawn(leaning).mean(0), atol=0.05)
 
 
+@pytest.mark.parametrize("steep", [600.0, -900.0, 5000.0])
+def test_the_steepest_lean_is_a_law_too(steep):
+    leaning = TABLE.leaning([steep, 0, 0])
+    rows = leaning.at(0, np.arange(50), np.full(50, 3))
+    assert (rows[:, 0] == (2 if steep > 0 else 1)).all()
+    assert np.isfinite(leaning.mean(SIZES)).all()
+
+
 def test_a_formulas_censuses_lean_as_all_do():
     table = spread_out().leaning([0, 0, 0.3, 0])
     assert table.having({1: 4, 6: 2}, [1, 6]).lean == table.lean
