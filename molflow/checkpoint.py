@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from molflow import __version__
 from molflow.agreement import predicted, ways_of
@@ -81,7 +82,8 @@ def load(source: str | Path, device: str = "auto") -> Model:
     """
     folder = locate(source)
     card = read_card(folder)
-    model = make_model(card.config, card.facts)
+    with _Unfilled():
+        model = make_model(card.config, card.facts)
     model.grids.update(card.grids)
     model.leans.update(card.leans)
     try:
@@ -91,6 +93,16 @@ def load(source: str | Path, device: str = "auto") -> Model:
             f"{folder / WEIGHTS} does not fit the network that {CONFIG} describes: {_last_line(error)}"
         ) from None
     return model.to(pick_device(device))
+
+
+class _Unfilled(TorchFunctionMode):
+    """Within it weights are not drawn, as those of a file take their place: for a large network that takes longer."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def begin_from(source: str | Path, network: nn.Module, facts: Facts, config: Config) -> None:

@@ -28,6 +28,7 @@ from molflow.metrics.shard import Block, Plan, Shard, protocol, score_block
 from molflow.metrics.source import Source
 from molflow.metrics.subset import Subset
 from molflow.plugins import installed
+from molflow.versions import versions
 from molflow.workers import Failure, map_killable
 
 if TYPE_CHECKING:
@@ -119,24 +120,13 @@ def score(
         asked,
         training,
         source.described(),
-        versions(*libraries),
+        versions("numpy", "rdkit", "scipy", *libraries),
         measure,
         extra,
         spool,
         drawn.checksum if drawn else "",
         known.described() if known else (),
     )
-
-
-def versions(*more: str) -> dict[str, str]:
-    """Of the packages that the figures depend on."""
-    import platform
-    from importlib.metadata import version
-
-    from molflow import __version__
-
-    packages = {name: version(name) for name in ("numpy", "rdkit", "scipy", *more)}
-    return {"molflow": __version__, "python": platform.python_version(), **packages}
 
 
 def measurement_of(name: str, **keywords: Any) -> Measurement:

@@ -24,9 +24,9 @@ from molflow.checkpoint import CONFIG, WEIGHTS, load, locate
 from molflow.chem.io import WRITABLE, format_of, open_writer
 from molflow.chem.note import note_of, write_note
 from molflow.device import pick_device
-from molflow.evaluate import versions
 from molflow.generate import Model
 from molflow.sampling import Sampling, shard_size
+from molflow.versions import versions
 from molflow.workers import Failure, attempt, check_workers, map_killable, processes
 
 AT_ONCE = 20  # shards that a GPU computes together
@@ -117,7 +117,7 @@ def provenance(job: SampleJob) -> dict:
         **asdict(how),
         "atoms": job.atoms or "as in the training set",
         "device": job.device,
-        "versions": versions("torch"),
+        "versions": versions("numpy", "rdkit", "scipy", "torch"),
     }
 
 

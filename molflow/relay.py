@@ -18,7 +18,7 @@ from molflow.config import Config, mapping_of, parse_config
 from molflow.data.censuses import Censuses
 from molflow.facts import Facts
 from molflow.networks.relay import Relay
-from molflow.run import versions
+from molflow.run import made_with
 
 
 def join(sources: Sequence[str | Path], at: Sequence[float], out: str | Path) -> Path:
@@ -49,7 +49,7 @@ def join(sources: Sequence[str | Path], at: Sequence[float], out: str | Path) ->
         for source, start, card in zip(sources, starts, cards)
     ]
     told = next((card.facts.censuses for card in cards if card.facts.censuses), first.facts.censuses)
-    save(out, weights, config, replace(first.facts, censuses=told), {**versions(), "legs": legs})
+    save(out, weights, config, replace(first.facts, censuses=told), {**made_with(), "legs": legs})
     return Path(out)
 
 

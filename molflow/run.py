@@ -10,15 +10,14 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import molflow
 from molflow.atomic import write_atomically, write_json
 from molflow.build import UserError
 from molflow.checkpoint import CONFIG, WEIGHTS, locate
 from molflow.config import Config, dump_config, name_of, read_config
+from molflow.versions import versions
 
 FREE_ON_RESUME = {"train", "sample", "data"}  # what may differ from the run's first part; the rest makes another run
 FIXED_IN_TRAIN = (
@@ -61,7 +60,7 @@ class Run:
 
     def start(self, config: Config, checksum: str) -> None:
         """A folder for a new run; what an earlier one left in it goes, and files of other origin stay."""
-        origin: dict[str, Any] = {**versions(), "data": config.data.path, "data_checksum": checksum}
+        origin: dict[str, Any] = {**made_with(), "data": config.data.path, "data_checksum": checksum}
         for key, model in (("init", config.train.init), ("teacher", config.train.teacher)):
             if not model:
                 continue
@@ -180,14 +179,11 @@ class Run:
         return list(csv.DictReader(io.StringIO(whole, newline="")))
 
 
-def versions() -> dict[str, str]:
-    """What made a run: the package, its libraries, the revision of its source, the machine's kind."""
-    out = {"molflow": molflow.__version__, "python": platform.python_version(), "machine": platform.machine()}
-    for name in ("torch", "lightning", "rdkit", "numpy"):
-        out[name] = metadata.version(name)
-    if revision := _revision(Path(__file__).parent):
-        out["revision"] = revision
-    return out
+def made_with() -> dict[str, str]:
+    """What makes a run: the package, its libraries, the revision of its source, the machine's kind."""
+    revision = _revision(Path(__file__).parent)
+    found = {**versions("torch", "lightning", "rdkit", "numpy"), "machine": platform.machine()}
+    return found | ({"revision": revision} if revision else {})
 
 
 def _revision(package: Path) -> str:

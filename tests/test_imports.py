@@ -14,7 +14,7 @@ import molflow
 
 PACKAGE = Path(molflow.__file__).parent
 LEVELS = (
-    ("atomic", "batch", "geometry", "build", "plugins", "device", "rng", "workers", "chem"),
+    ("atomic", "batch", "geometry", "build", "plugins", "device", "rng", "versions", "workers", "chem"),
     ("data", "priors", "couplings", "paths", "networks", "solvers", "metrics", "times"),
     (
         "objectives",

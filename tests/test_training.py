@@ -18,7 +18,7 @@ from molflow.data.store import Store, StoreWriter
 from molflow.facts import Facts
 from molflow.objectives.objective import Objective
 from molflow.rng import Rng
-from molflow.run import versions
+from molflow.run import made_with
 from molflow.training import Training, dry_run, fit, rehearsal
 from molflow.training.judge import sample_scores, validation_losses
 from molflow.training.length import Length, learning_rate
@@ -319,7 +319,7 @@ def test_a_run_on_fewer_kinds_begins_with_the_labels_of_its_model(config, begun,
 
 def test_without_git_a_run_is_of_no_revision(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
-    assert "revision" not in versions()
+    assert "revision" not in made_with()
 
 
 # -- the rehearsal

@@ -49,9 +49,9 @@ def pick(
     from molflow.chem.io import WRITABLE, expand, format_of, open_writer, verbatim
     from molflow.chem.note import checksum_of, note_of, write_note
     from molflow.cli.outputs import check_outputs
-    from molflow.evaluate import versions
     from molflow.picking import bonded, records
     from molflow.picking import pick as picked
+    from molflow.versions import versions
 
     suffix = format_of(out, WRITABLE)
     check_outputs({"--out": out}, [*files, reference], overwrite)
@@ -80,5 +80,13 @@ def pick(
             else:
                 file.write([bonded(record)])
     sources = [{"file": str(file), "checksum": checksum_of(file)} for file in expand(list(files))]
-    write_note(out, {"picked from": sources, "protocol": found.protocol, "left": found.left, "versions": versions()})
+    write_note(
+        out,
+        {
+            "picked from": sources,
+            "protocol": found.protocol,
+            "left": found.left,
+            "versions": versions("numpy", "rdkit"),
+        },
+    )
     print(f"{out} written: {len(found):,} molecules of {found.left['read']:,}, by protocol {found.protocol}")

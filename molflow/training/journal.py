@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from molflow.checkpoint import save
 from molflow.device import wait_for
-from molflow.run import Run, versions
+from molflow.run import Run, made_with
 from molflow.training.judge import MOST, columns, sample_scores, validation_losses
 from molflow.training.length import Minutes
 from molflow.training.module import Training
@@ -107,7 +107,7 @@ class Journal(Callback):
             loss = figures.get("val_loss")
             if loss is None or loss < module.best:
                 module.best = module.best if loss is None else loss
-                provenance = {**versions(), "steps": module.steps_done, "molecules": module.molecules}
+                provenance = {**made_with(), "steps": module.steps_done, "molecules": module.molecules}
                 save(self.run.folder, module.average.state_dict(), module.config, module.facts, provenance)
             self.write(trainer, module, figures)
             shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
