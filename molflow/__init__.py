@@ -30,6 +30,7 @@ _LAZY = {
     "relax": "molflow.minima:relax",
     "score": "molflow.evaluate:score",
     "straightness": "molflow.analysis.straightness:straightness",
+    "vary": "molflow.varying:vary",
     "view": "molflow.viewer:view",
     "write": "molflow.chem.mols:write",
 }
@@ -45,6 +46,7 @@ __all__ = [
     "relax",
     "score",
     "straightness",
+    "vary",
     "view",
     "write",
 ]
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from molflow.evaluate import score
     from molflow.minima import relax
     from molflow.picking import pick
+    from molflow.varying import vary
     from molflow.viewer import view
 
 

@@ -88,7 +88,7 @@ def make_objective(config: Config, model: Model, teacher: Model | None = None) -
     weights = {name: config.loss.weights.get(name, 1.0) for name in model.path.paths}
     if near := config.loss.weights.get(DISTANCES):
         weights[DISTANCES] = near
-    coupling = Chain([_coupling(k, spec, model.prior) for k, spec in enumerate(config.coupling)])
+    coupling = make_coupling(config, model)
     if coupling.turns and not (config.data.centred and "rotation" in model.network.symmetries):
         why = "clouds that are not centred" if not config.data.centred else f"network {name_of(config.network)}"
         raise UserError(
@@ -115,6 +115,11 @@ def make_objective(config: Config, model: Model, teacher: Model | None = None) -
     if objective.leaps and not model.network.spans:
         raise UserError(f"objective {name_of(config.objective)!r} teaches leaps: give the network span: true")
     return objective
+
+
+def make_coupling(config: Config, model: Model) -> Chain:
+    """What pairs noise with molecules, one after another."""
+    return Chain([_coupling(k, spec, model.prior) for k, spec in enumerate(config.coupling)])
 
 
 def _coupling(k: int, spec: Component, prior: Product) -> Coupling:

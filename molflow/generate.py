@@ -146,8 +146,6 @@ class Model:
         watch: Callable[[float, Batch], None] | None = None,
     ) -> Batch:
         """The molecules with these numbers, in this order, computed in batches of like size."""
-        from tqdm import tqdm
-
         wanted = self.asked(atoms, how)
         sizes = wanted.sizes.at(seed, ids)
         self.times(how)
@@ -155,17 +153,7 @@ class Model:
         def integrated(places: np.ndarray) -> Batch:
             return self._integrate(ids[places], sizes[places], wanted=wanted, seed=seed, how=how, watch=watch)
 
-        order = np.empty(len(ids), np.int64)
-        made: list[Batch] = []
-        done = 0
-        with tqdm(total=len(ids), unit="molecule", disable=not progress, leave=False) as bar:
-            for places in self.portions.plan(sizes, self.device):
-                for part, batch in self.portions.fitted(places, sizes, integrated, self.device):
-                    order[part] = np.arange(done, done + len(part))
-                    made.append(batch.to("cpu"))
-                    done += len(part)
-                    bar.update(len(part))
-        return Batch.cat(made)[torch.from_numpy(order)]
+        return self.portions.gathered(sizes, self.device, integrated, progress)
 
     def how(self, atoms: Request = None, **changes: Any) -> Sampling:
         """The model's own way of drawing, with these changes; towards a formula that is asked for, unless it is 0."""

@@ -40,7 +40,25 @@ class Portions:
         few = FEW_FOR_A_GPU if on_gpu and not differentiated else 0
         return BatchPlan(sizes, pairs, shuffle=False, few=few).epoch(0)
 
-    def fitted(
+    def gathered(
+        self, sizes: np.ndarray, device: torch.device, compute: Callable[[np.ndarray], Batch], progress: bool = False
+    ) -> Batch:
+        """What is computed of each batch's places, in the order of the sizes."""
+        from tqdm import tqdm
+
+        order = np.empty(len(sizes), np.int64)
+        made: list[Batch] = []
+        done = 0
+        with tqdm(total=len(sizes), unit="molecule", disable=not progress, leave=False) as bar:
+            for places in self.plan(sizes, device):
+                for part, batch in self._fitted(places, sizes, compute, device):
+                    order[part] = np.arange(done, done + len(part))
+                    made.append(batch.to("cpu"))
+                    done += len(part)
+                    bar.update(len(part))
+        return Batch.cat(made)[torch.from_numpy(order)]
+
+    def _fitted(
         self, places: np.ndarray, sizes: np.ndarray, compute: Callable[[np.ndarray], Batch], device: torch.device
     ) -> Iterator[tuple[np.ndarray, Batch]]:
         """What is computed of these places, by halves where memory is too small."""
@@ -61,4 +79,4 @@ class Portions:
                 yield places, batch
                 return
         for half in np.array_split(places, 2):
-            yield from self.fitted(half, sizes, compute, device)
+            yield from self._fitted(half, sizes, compute, device)

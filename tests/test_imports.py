@@ -35,7 +35,7 @@ LEVELS = (
         "picking",
         "portions",
     ),
-    ("training", "checkpoint", "run", "jobs", "reflow", "relay", "telling"),
+    ("training", "checkpoint", "run", "jobs", "reflow", "relay", "telling", "varying"),
     ("viewer",),
     ("cli", "__main__"),
 )

@@ -68,6 +68,7 @@ def test_python_of_the_first_screen_runs(page, tmp_path, monkeypatch, capsys):
 
 LESS = {  # for each command what makes it quick; the last value of an option counts
     "sample": "--n 6 --steps 2 --workers 1 --overwrite",
+    "vary": "--steps 4 --device cpu",
     "view": "--no-strain --overwrite",
     "view runs/a": "--samples 2 --overwrite",
     "data qm9": "--from {archive} --uncharacterized {listed} --workers 0",

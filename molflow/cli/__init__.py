@@ -17,6 +17,7 @@ VERBS = {  # molflow/cli/<verb>.py holds a function of that name, or VERBS with 
     "data": "make, import and inspect data sets",
     "train": "train a flow as a configuration file says",
     "sample": "generate molecules with a trained or shipped model",
+    "vary": "make molecules like those of a file",
     "score": "judge a file of molecules",
     "compare": "score files of molecules side by side",
     "pick": "keep the molecules of a file that are valid, unique, new, or of a formula",

@@ -1,0 +1,92 @@
+"""vary(): molecules like given ones."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from rdkit import Chem
+
+import molflow
+from molflow.batch import Batch
+from molflow.build import UserError
+from molflow.chem.formula import formula_of
+from molflow.cli import main
+from molflow.data.store import Store
+from molflow.varying import vary
+
+LATE = 0.95
+
+
+def smiles(batch: Batch) -> list[str | None]:
+    return [mol and Chem.MolToSmiles(Chem.RemoveHs(mol), isomericSmiles=False) for mol in batch.to_rdkit()]
+
+
+@pytest.fixture(scope="module")
+def given(root) -> Batch:
+    store = Store(root / "data" / "small.safetensors")
+    known = [k for k in store.indices("val") if (store.batch([k]).atom != 9).all()]  # QM9's models know no fluorine
+    return store.batch(known[:8])
+
+
+@pytest.mark.parametrize("model", ["small", "qm9-relay"])
+def test_late_they_come_back_and_early_they_do_not(model, given):
+    late = vary(model, given, LATE, copies=2, device="cpu")
+    assert late.props["parent"].tolist() == [k // 2 for k in range(16)]
+    same = [a == b for a, b in zip(smiles(late), [text for text in smiles(given) for _ in range(2)])]
+    assert sum(same) >= 12
+    early = vary(model, given, 0.0, copies=2, device="cpu")
+    assert sum(a == b for a, b in zip(smiles(early), smiles(given))) <= 4
+    assert early.sizes.tolist() == late.sizes.tolist() == given.sizes.repeat_interleave(2).tolist()
+
+
+def test_a_model_that_is_told_keeps_formulas(given):
+    made = vary("qm9-relay", given, 0.3, copies=2, device="cpu")
+    wanted = [formula_of(mol) for mol in Batch.to_rdkit(given) for _ in range(2)]
+    assert sum(formula_of(mol) == formula for mol, formula in zip(made.to_rdkit(), wanted)) >= 6
+
+
+def test_a_variant_depends_on_its_molecule_its_number_and_the_seed_alone(given):
+    whole = vary("small", given, 0.5, copies=3, steps=6, device="cpu")
+    again = vary("small", given, 0.5, copies=2, steps=6, device="cpu")
+    others = vary("small", given, 0.5, copies=3, steps=6, seed=1, device="cpu")
+    for k in range(len(given)):
+        assert torch.equal(whole[3 * k].bond, again[2 * k].bond)
+        assert torch.allclose(whole[3 * k + 1].pos, again[2 * k + 1].pos, atol=1e-3)
+        assert not torch.allclose(whole[3 * k].pos, whole[3 * k + 1].pos, atol=1e-3)
+        assert not torch.allclose(whole[3 * k].pos, others[3 * k].pos, atol=1e-3)
+
+
+def test_where_a_molecule_lies_and_how_it_is_turned_changes_nothing_but_that(given):
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(1)))[0]
+    turn = turn * torch.linalg.det(turn).sign()
+    moved = given.replace(pos=(given.pos @ turn + 5).masked_fill(~given.mask.unsqueeze(-1), 0))
+    there, here = (vary("small", batch, LATE, device="cpu") for batch in (moved, given))
+    assert smiles(there) == smiles(here)
+
+
+def test_the_command_writes_variants_with_their_parents(given, tmp_path, capsys):
+    molflow.write([given.to_rdkit()[0], None, given.to_rdkit()[1]], tmp_path / "mine.sdf")
+    line = ["vary", "small", str(tmp_path / "mine.sdf"), "--t", "0.6", "--copies", "2", "--steps", "5"]
+    assert main([*line, "--out", str(tmp_path / "made.sdf")]) == 0
+    told = capsys.readouterr()
+    assert "4 molecules, 2 of each of 2" in told.out and "1 of 3 molecules" in told.err
+    made = molflow.read(tmp_path / "made.sdf", sanitize=False)
+    assert [mol.GetDoubleProp("parent") for mol in made] == [0, 0, 2, 2]
+    assert main([*line, "--out", str(tmp_path / "made.sdf")]) == 2
+    assert "exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [({"t": 1.0}, "t is a time from 0"), ({"t": -0.1}, "t is a time"), ({"copies": 0}, "copies must be at least 1")],
+)
+def test_mistakes_are_explained(given, more, message):
+    with pytest.raises(UserError, match=message):
+        vary("small", given, **more)
+
+
+def test_elements_that_the_model_does_not_know_are_named(root):
+    store = Store(root / "data" / "small.safetensors")
+    k = next(k for k in store.indices("train") if (store.batch([k]).atom == 9).any())
+    with pytest.raises(UserError, match="F"):
+        vary("qm9", store.batch([k]), device="cpu")
