@@ -201,7 +201,7 @@ class Batch:
         return to_rdkit(self)
 
     def to_smiles(self) -> list[str | None]:
-        """Canonical SMILES with stereo and without hydrogens; None where RDKit cannot hold a molecule.
+        """Canonical SMILES with stereo and without hydrogens; None where RDKit refuses a molecule.
 
         >>> water.to_smiles()
         ['O']

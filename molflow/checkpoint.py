@@ -197,7 +197,8 @@ def read_card(source: str | Path) -> Card:
         leans = {int(steps): facts.censuses.leaning(lean).lean for steps, lean in values.get("leans", {}).items()}
         return Card(config, facts, grids, values.get("provenance", {}), leans)
     except UserError as error:
-        raise UserError(f"{path}: {error}. Is a package that brought it not installed here?") from None
+        hint = ". Is a package that brought it not installed here?" * ("unknown " in str(error))
+        raise UserError(f"{error if str(path) in str(error) else f'{path}: {error}'}{hint}") from None
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error} is missing or wrong); fetch the model again") from None
 

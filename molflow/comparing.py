@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import hypot
 from typing import Any
 
+from molflow.batch import Batch
 from molflow.build import UserError
+from molflow.data.store import Store
 from molflow.evaluate import Given, score
 from molflow.metrics.internal import KINDS
 from molflow.metrics.rate import Rate
@@ -16,7 +19,9 @@ from molflow.metrics.report import Report
 PROTOCOLS = ("edm", "strict")
 ALIKE = 0.05  # of the number of molecules: sets that differ by more are not alike in what hangs on it
 _NUMBER = 8  # columns of a figure
-_OF_ATOMS = "atom_stable"  # atoms of one molecule are no draws apart from one another: no interval of a difference
+# no interval of a difference: atoms of one molecule are not drawn apart from one another, and how many are unique or
+# novel hangs on how many are valid
+_NO_INTERVAL = ("atom_stable", "unique", "novel")
 
 
 def compare(
@@ -36,6 +41,8 @@ def compare(
     """
     if len(molecules) < 2:
         raise UserError(f"there must be at least two sets to compare, not {len(molecules)}")
+    if not (reference is None or isinstance(reference, (str, os.PathLike, Batch, Store))):
+        reference = list(reference)  # type: ignore[assignment]  # read once for each set
     reports = {
         name: given if isinstance(given, Report) else score(given, reference, protocols or PROTOCOLS, tier, **options)
         for name, given in molecules.items()
@@ -45,13 +52,10 @@ def compare(
         if not report.n:
             raise UserError(f"no molecules in {name}: empty")
     if not found.rates:
-        whys = {
-            f"{name}, {protocol}: {scored.inapplicable}"
-            for name, report in reports.items()
-            for protocol, scored in report.protocols.items()
-            if scored.inapplicable
-        }
-        raise UserError(f"no protocol applies to all of them ({'; '.join(sorted(whys))}); choose others")
+        whys = "; ".join(f"{protocol}: {why}" for protocol, why in found.left_out.items())
+        raise UserError(f"no protocol applies to all of them ({whys}); choose others")
+    if len({(report.seed, report.reference) for report in reports.values()}) > 1:
+        raise UserError("reports compare where seed and reference are the same: score them alike")
     return found
 
 
@@ -77,7 +81,7 @@ class Difference:
 
     @property
     def beyond_chance(self) -> bool:
-        """Whether the interval leaves out none at all."""
+        """Whether the interval leaves out 0."""
         return not self.ci95[0] <= 0 <= self.ci95[1]
 
     def __repr__(self) -> str:
@@ -101,6 +105,20 @@ class Comparison:
         }
 
     @property
+    def left_out(self) -> dict[str, str]:
+        """{protocol: of which report it does not tell, and why}."""
+        found: dict[str, str] = {}
+        for name, report in self.reports.items():
+            for protocol, scored in report.protocols.items():
+                if scored.inapplicable:
+                    found.setdefault(protocol, f"{scored.inapplicable} ({name})")
+        for protocol in {protocol for report in self.reports.values() for protocol in report.protocols}:
+            for name, report in self.reports.items():
+                if protocol not in report.protocols:
+                    found.setdefault(protocol, f"not asked of {name}")
+        return dict(sorted(found.items()))
+
+    @property
     def figures(self) -> dict[str, list[float | None]]:
         """Other figures that are measured of all: distances over their floors, energies above the nearest minimum."""
         each = [_figures(report.sections) for report in self.reports.values()]
@@ -109,11 +127,8 @@ class Comparison:
     @property
     def warnings(self) -> list[str]:
         counts = {name: report.n for name, report in self.reports.items()}
-        out = [
-            text if text.startswith(name) else f"{name}: {text}"
-            for name, report in self.reports.items()
-            for text in report.warnings
-        ]
+        out = [f"{name}: {text}" for name, report in self.reports.items() for text in report.warnings]
+        out += [f"{protocol} is left out: {why}" for protocol, why in self.left_out.items()]
         if max(counts.values()) > (1 + ALIKE) * min(counts.values()):
             told = ", ".join(f"{name} {n:,}" for name, n in counts.items())
             out.append(f"the sets differ in number ({told}), and of more molecules fewer are unique and distances fall")
@@ -125,7 +140,7 @@ class Comparison:
         differences: dict[str, Any] = {name: {} for name in names[1:]}
         for (protocol, rate), rates in self.rates.items():
             for name, other in zip(names[1:], rates[1:]):
-                if rate != _OF_ATOMS and (found := Difference.of(rates[0], other)):
+                if rate not in _NO_INTERVAL and (found := Difference.of(rates[0], other)):
                     differences[name].setdefault(protocol, {})[rate] = {"value": found.value, "ci95": list(found.ci95)}
         reports = {name: report.to_dict() for name, report in self.reports.items()}
         return {"first": names[0], "differences": differences, "warnings": self.warnings, "reports": reports}
@@ -136,13 +151,13 @@ class Comparison:
         keys = {f"{chr(97 + k)}": name for k, name in enumerate(names)}
         wide = max(len(f"{protocol} {rate}") for protocol, rate in [*self.rates, ("", "molecules")]) + 1
         lines = [f"{key}: {name}" for key, name in keys.items()] + [""]
-        heads = [f"{key:>{_NUMBER}}" for key in keys] + [f"{f'{key} - a (95 %)':>24}" for key in [*keys][1:]]
+        heads = [f"{key:>{_NUMBER}}" for key in keys] + [f"{f'{key} - a (95 %)':>26}" for key in [*keys][1:]]
         lines.append("%".ljust(wide) + "".join(heads))
         lines.append("molecules".ljust(wide) + "".join(f"{report.n:>{_NUMBER},}" for report in self.reports.values()))
         for (protocol, rate), rates in self.rates.items():
             cells = [f"{'-' if each.value is None else f'{100 * each.value:.2f}':>{_NUMBER}}" for each in rates]
-            apart = [None if rate == _OF_ATOMS else Difference.of(rates[0], other) for other in rates[1:]]
-            gaps = [f"{_told(found):>24}" for found in apart]
+            apart = [None if rate in _NO_INTERVAL else Difference.of(rates[0], other) for other in rates[1:]]
+            gaps = [f"{_told(found):>26}" for found in apart]
             if any(each.value is not None for each in rates):
                 lines.append((f"{protocol} {rate}".ljust(wide) + "".join(cells + gaps)).rstrip())
         for name, values in self.figures.items():

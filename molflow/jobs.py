@@ -84,7 +84,7 @@ def draw(job: SampleJob, ids: np.ndarray) -> Batch:
     """The molecules with these numbers."""
     with _one_thread(job.device):
         model = loaded(job.model, job.device)
-        return model.sample_ids(ids, job.seed, job.how or model.defaults, job.atoms)
+        return model.sample_ids(ids, job.seed, job.how or model.how(job.atoms), job.atoms)
 
 
 def part(folder: str | Path, i: int, suffix: str) -> Path:
@@ -108,7 +108,7 @@ def run(
 
 def provenance(job: SampleJob) -> dict:
     """What makes these molecules: the same whenever they are made."""
-    how = job.how or loaded(job.model, job.device).defaults
+    how = job.how or loaded(job.model, job.device).how(job.atoms)
     return {
         "model": job.model,
         "weights": f"sha256:{job.fingerprint()['model'][WEIGHTS]}",
@@ -205,7 +205,7 @@ def trajectory(job: SampleJob, count: int) -> Iterator[Batch]:
 def _way(job: SampleJob, i: int) -> Batch:
     model = loaded(job.model, job.device)
     with _one_thread(job.device):
-        return model.trajectory(i, seed=job.seed, atoms=job.atoms, **vars(job.how or model.defaults))
+        return model.trajectory(i, seed=job.seed, atoms=job.atoms, **vars(job.how or model.how(job.atoms)))
 
 
 def _prepare(folder: Path, fingerprint: dict, overwrite: bool) -> None:

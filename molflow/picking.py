@@ -7,22 +7,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from molflow.batch import Batch
 from molflow.build import UserError, unknown
 from molflow.chem.formula import formula_of, parse
-from molflow.chem.io import read_all
+from molflow.chem.io import expand, read_all
 from molflow.chem.mols import molecule_of
 from molflow.chem.record import Record
-from molflow.data.sizes import Sizes
+from molflow.data.sizes import MOST, Sizes
 from molflow.data.wanted import Request, formula_in
 from molflow.evaluate import TIMEOUT, Files, Given, score
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-KEEP = ("valid", "stable", "connected", "unique", "novel")  # in this order
+KEEP = ("valid", "stable", "connected", "unique", "novel")  # in this order; unique among those that meet all before
 DEFAULT = ("valid", "connected", "unique")
 
 
@@ -87,6 +88,12 @@ def pick(
     if n is not None and n < 1:
         raise UserError(f"the number of molecules must be at least 1, not {n}")
     fits = _fits(atoms)
+    if not isinstance(molecules, (Batch, str, os.PathLike)):
+        molecules = list(molecules)
+        if any(isinstance(item, Batch) for item in molecules):
+            raise UserError("pick takes one batch: join them by Batch.cat")
+    if _are_files(molecules):
+        molecules = expand(molecules)  # type: ignore[arg-type]
     protocols = [protocol] if protocol else ["strict", "edm"]
     how: dict[str, Any] = {"perceive": perceive, "workers": workers, "timeout": timeout, "progress": progress}
     report = score(molecules, reference, protocols, "protocols", **how)
@@ -94,26 +101,33 @@ def pick(
     if why := report[judge].inapplicable or ("novel" in keep and report[judge].novel.note):
         raise UserError(f"protocol {judge} cannot tell: {why}")
 
-    left = {"read": report.n, **{name: 0 for name in KEEP if name in keep}}
-    rows = (row for row in report.rows() if row["protocol"] == judge)
-    indices = [row["index"] for row in rows if _meets(row, left)]
+    alone = {name: 0 for name in KEEP if name in keep and name not in ("unique", "novel")}
+    rows = [row for row in report.rows() if row["protocol"] == judge and _meets(row, alone)]
+    left = {"read": report.n, **alone}
     if atoms is not None:
-        met = {k for k, counts in enumerate(_formulas(molecules)) if fits(counts)}
-        indices = [k for k in indices if k in met]
-        left[str(atoms)] = len(indices)
-    if n is not None and n < len(indices):
-        indices = indices[:n]
+        numbers = {row["index"] for row in rows}
+        met = {k for k, counts in enumerate(_formulas(molecules)) if k in numbers and fits(counts)}
+        rows = [row for row in rows if row["index"] in met]
+        left[str(atoms)] = len(rows)
+    if "unique" in keep:
+        first = {row["identity"]: row["index"] for row in reversed(rows) if row["valid"]}
+        rows = [row for row in rows if first.get(row["identity"]) == row["index"]]
+        left["unique"] = len(rows)
+    if "novel" in keep:
+        rows = [row for row in rows if row["novel"]]
+        left["novel"] = len(rows)
+    if n is not None and n < len(rows):
+        rows = rows[:n]
         left["asked for"] = n
-    return Picked(molecules, indices, left, judge)
+    return Picked(molecules, [row["index"] for row in rows], left, judge)
 
 
 def _meets(row: dict[str, Any], left: dict[str, int]) -> bool:
     """Whether a molecule meets all conditions; it is counted among those that each has left."""
     for name in left:
-        if name != "read":
-            if not row[name]:
-                return False
-            left[name] += 1
+        if not row[name]:
+            return False
+        left[name] += 1
     return True
 
 
@@ -122,7 +136,7 @@ def _fits(atoms: Request) -> Callable[[Counter[int]], bool]:
     if formula := formula_in(atoms):
         wanted = parse(formula)
         return lambda counts: counts == wanted
-    sizes = Sizes({1: 1}).asked(atoms).weights  # of None never asked
+    sizes = Sizes({MOST + 1: 1}).asked(atoms).weights
     return lambda counts: counts.total() in sizes
 
 
@@ -140,7 +154,8 @@ def _formulas(given: Any) -> Iterator[Counter[int]]:
 def records(files: Files, indices: Sequence[int]) -> Iterator[Record]:
     """Those of the files' records with these numbers, in their order."""
     wanted = set(indices)
-    return (record for index, record in enumerate(read_all(files)) if index in wanted)
+    some = islice(enumerate(read_all(files)), max(wanted, default=-1) + 1)
+    return (record for index, record in some if index in wanted)
 
 
 def bonded(record: Record) -> Mol | None:

@@ -78,7 +78,7 @@ def test_the_command_prints_a_table_and_writes_every_figure(files, tmp_path, cap
     gap = told["differences"]["b.sdf"]["edm"]["molecule_stable"]
     stable = [told["reports"][name]["protocols"]["edm"]["molecule_stable"]["value"] for name in ("a.sdf", "b.sdf")]
     assert gap["value"] == pytest.approx(stable[1] - stable[0]) and gap["ci95"][1] < 0
-    assert "atom_stable" not in told["differences"]["b.sdf"]["edm"]  # atoms of a molecule are not draws of their own
+    assert not {"atom_stable", "unique", "novel"} & {*told["differences"]["b.sdf"]["edm"]}
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_the_command_prints_a_table_and_writes_every_figure(files, tmp_path, cap
     [
         ("a.sdf", "at least two sets to compare, not 1"),
         ("a.sdf a.sdf", "named twice"),
-        ("a.sdf a.xyz --protocol strict", "no protocol applies to all of them .a.xyz, strict: no bonds"),
+        ("a.sdf a.xyz --protocol strict", "no protocol applies to all of them .strict: no bonds in the input .a.xyz"),
         ("a.sdf absent.sdf", "absent.sdf"),
         ("a.sdf b.sdf --protocol edn", "did you mean 'edm'"),
         ("a.sdf b.sdf --json a.sdf --overwrite", "would replace what is read"),
@@ -98,6 +98,18 @@ def test_mistakes_are_explained(files, capsys, monkeypatch, line, message):
     monkeypatch.chdir(files)
     assert main(["compare", *line.split()]) == 2
     assert re.search(message, capsys.readouterr().err)
+
+
+def test_reports_that_were_measured_against_other_molecules_do_not_compare(files):
+    given = [molflow.score(files / "a.sdf", reference=files / name) for name in ("b.sdf", "few.sdf")]
+    with pytest.raises(UserError, match="where seed and reference are the same"):
+        molflow.compare({"a": given[0], "b": given[1]})
+
+
+def test_what_is_left_out_is_said(files):
+    found = molflow.compare({"a": files / "a.sdf", "x": files / "a.xyz"}, reference=iter(molflow.read(files / "b.sdf")))
+    assert ("edm", "valid") in found.rates and ("strict", "valid") not in found.rates
+    assert "strict is left out: no bonds in the input (x)" in found.warnings
 
 
 def test_what_has_no_molecules_is_named():

@@ -157,13 +157,17 @@ def test_batches_may_come_one_after_another(mols):
 
 
 def test_rows_tell_what_the_rates_count(mols):
-    report = score([*mols, mols[0], None], reference=mols[:3], tier="protocols")
+    report = score([*mols, mols[0], mols[3], None], reference=mols[:3], tier="protocols")
     rows = list(report.rows())
+    assert len(list(zip(report.rows(), report.rows()))) == len(rows)  # two readers do not disturb one another
     for name in report:
         mine, rates = [row for row in rows if row["protocol"] == name], report[name].rates
         assert len(mine) == report.n
-        for flag in ("valid", "unique", "novel"):
-            assert sum(row[flag] is True for row in mine) == rates[flag].count, (name, flag)
+        for flag in ("valid", "unique"):
+            assert sum(row[flag] for row in mine) == rates[flag].count, (name, flag)
+        assert sum(bool(row["unique"] and row["novel"]) for row in mine) == rates["novel"].count, name
+        alike = {row["identity"] for row in mine if row["valid"]}
+        assert len(alike) == rates["unique"].count
 
 
 def test_the_command_writes_table_json_and_rows(sdf, tmp_path, capsys):
@@ -197,6 +201,7 @@ def test_the_command_writes_table_json_and_rows(sdf, tmp_path, capsys):
         "novel": "",
         "reason": "",
         "smiles": "CO",
+        "identity": table[1]["identity"],
     }
     assert main(command) == 2
     assert "exists" in capsys.readouterr().err

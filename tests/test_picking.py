@@ -65,6 +65,7 @@ def test_by_hand(mols, known):
     assert kept("valid", "unique", atoms="C2H6O") == [1, 4]
     assert kept("unique", atoms="12,7") == [2, 8, 10]
     assert kept("unique", n=2) == [0, 1]
+    assert kept("unique", atoms="1-7") == [0, 2, 8] and kept("unique", atoms="12-12") == [10]
     assert kept() == list(range(len(mols)))
 
 
@@ -72,6 +73,27 @@ def test_those_that_were_picked_are_picked_again_whatever_the_order_of_condition
     first = molflow.pick(mols, KEEP[:-1])
     again = molflow.pick(first.molecules, KEEP[-2::-1])
     assert [Chem.MolToSmiles(mol) for mol in again.molecules] == [Chem.MolToSmiles(mol) for mol in first.molecules]
+
+
+def test_a_molecule_in_pieces_hides_no_later_one_that_is_whole(mols):
+    ethanol = mols[1]
+    beside = Chem.CombineMols(ethanol, mols[0])
+    water_far = Chem.Mol(beside)
+    pos = water_far.GetConformer().GetPositions()
+    pos[ethanol.GetNumAtoms() :] += 20
+    water_far.GetConformer().SetPositions(pos)
+    found = molflow.pick([water_far, ethanol], protocol="edm")  # whose identity is that of the largest piece
+    assert found.indices == [1] and found.left == {"read": 2, "valid": 2, "connected": 1, "unique": 1}
+    assert molflow.pick([water_far, ethanol], ["valid", "unique"], protocol="edm", atoms="C2H6O").indices == [1]
+
+
+def test_smiles_go_to_smiles_alone(tmp_path, capsys):
+    (tmp_path / "a.smi").write_text("CCO\nC(\nCC\n")
+    line = ["pick", str(tmp_path / "a.smi"), "--out"]
+    assert main([*line, str(tmp_path / "b.sdf")]) == 2
+    assert "SMILES, which have no coordinates" in capsys.readouterr().err
+    assert main([*line, str(tmp_path / "b.smi")]) == 0
+    assert (tmp_path / "b.smi").read_text() == "CCO\nCC\n"
 
 
 def test_a_batch_gives_a_batch_and_files_those_of_their_molecules(mols, tmp_path):

@@ -47,13 +47,17 @@ def pick(
     from molflow.atomic import refuse_existing
     from molflow.build import UserError
     from molflow.chem.io import WRITABLE, expand, format_of, open_writer, verbatim
-    from molflow.chem.note import checksum_of, note_of, write_note
+    from molflow.chem.note import checksum_of, note_of, read_note, write_note
     from molflow.cli.outputs import check_outputs
     from molflow.picking import bonded, records
     from molflow.picking import pick as picked
     from molflow.versions import versions
 
     suffix = format_of(out, WRITABLE)
+    sources = expand(list(files))
+    flat = [str(file) for file in sources if format_of(file) in (".smi", ".smiles", ".csv", ".tsv")]
+    if flat and suffix != ".smi":
+        raise UserError(f"{flat[0]} holds SMILES, which have no coordinates to write to {out}: name it .smi")
     check_outputs({"--out": out}, [*files, reference], overwrite)
     refuse_existing(note_of(out), overwrite)
     found = picked(
@@ -79,11 +83,12 @@ def pick(
                 file.write_text(text)
             else:
                 file.write([bonded(record)])
-    sources = [{"file": str(file), "checksum": checksum_of(file)} for file in expand(list(files))]
+    sums = {file: checksum_of(file) for file in sources}
+    made_of = [{"file": str(file), "checksum": each, "note": read_note(file, each)} for file, each in sums.items()]
     write_note(
         out,
         {
-            "picked from": sources,
+            "picked from": made_of,
             "protocol": found.protocol,
             "left": found.left,
             "versions": versions("numpy", "rdkit"),

@@ -16,10 +16,11 @@ import numpy as np
 
 from molflow.build import UserError, unknown
 from molflow.chem.elements import elements_of
+from molflow.chem.formula import formula_of
 from molflow.chem.io import expand, format_of, read
 from molflow.chem.read_arrays import load_npz
 from molflow.chem.record import Record, unknown_split
-from molflow.data.flat import only, ready
+from molflow.data.flat import ready
 from molflow.data.prepare import Prepared, prepare
 from molflow.data.writer import StoreWriter
 from molflow.workers import Failure, map_killable
@@ -95,7 +96,7 @@ def import_files(
         task = _Import(writer, Summary(Path(out)), split, tuple(fractions), seed, props, allowed, strict)
         for file in files:
             if format_of(file) == ".npz" and (arrays := load_npz(file)).bonds is not None:
-                task.take_arrays(str(file), ready(arrays, aromatic, workers, timeout))
+                task.take_arrays(str(file), ready(arrays, aromatic, workers, timeout, allowed))
             else:
                 function = partial(prepare, conformers=conformers, seed=seed, aromatic=aromatic)
                 task.take_records(read(file), function, workers, timeout, progress)
@@ -124,7 +125,7 @@ class _Import:
                 self.summary.records += 1
                 if record.mol is None:
                     self._fail(record.file, record.index, record.error)
-                elif self.elements and not {a.GetAtomicNum() for a in record.mol.GetAtoms()} <= self.elements:
+                elif self.elements and not set(+formula_of(record.mol)) <= self.elements:
                     self.summary.others += 1
                 elif record.bad_split and self.split == "given":
                     why = f"{unknown_split(record.bad_split)}; --split random draws them all"
@@ -158,14 +159,10 @@ class _Import:
 
     def take_arrays(self, file: str, found) -> None:
         arrays = found.arrays
-        self.summary.records += len(arrays) + len(found.refused)
+        self.summary.records += len(arrays) + len(found.refused) + found.others
+        self.summary.others += found.others
         for k, why in found.refused.items():
             self._fail(file, k, why)
-        if self.elements and len(arrays):
-            owner = np.repeat(np.arange(len(arrays)), np.diff(arrays.offsets))
-            keep = np.bincount(owner, ~np.isin(arrays.numbers, list(self.elements)), len(arrays)) == 0
-            self.summary.others += int((~keep).sum())
-            arrays = only(arrays, keep)
         assert arrays.charges is not None and arrays.bond_offsets is not None and arrays.smiles is not None
         self.writer.add_arrays(
             arrays.positions,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +12,6 @@ from molflow.chem.molecule import build_mol, canonical_smiles, lacks_hydrogens
 from molflow.chem.read_arrays import Arrays
 from molflow.data.checks import impossible
 from molflow.workers import Failure, map_killable
-
-if TYPE_CHECKING:
-    pass
 
 _BLOCK = 200  # molecules a worker takes at a time
 
@@ -27,12 +23,25 @@ class Ready:
     arrays: Arrays
     kept: np.ndarray  # [M] numbers in the file
     refused: dict[int, str]  # number in the file -> why
+    others: int = 0  # left out, as they have other elements than those to keep
 
 
-def ready(arrays: Arrays, aromatic: bool = False, workers: int | None = None, timeout: float | None = 60.0) -> Ready:
-    """Refuse what no data file takes, make the bonds Kekule (or aromatic) where they are not, and read their SMILES."""
+def ready(
+    arrays: Arrays,
+    aromatic: bool = False,
+    workers: int | None = None,
+    timeout: float | None = 60.0,
+    elements: frozenset[int] = frozenset(),
+) -> Ready:
+    """Refuse what no data file takes, make the bonds Kekule (or aromatic) where they are not, and read their SMILES.
+
+    Molecules of other elements than these, if there are any, are left out before.
+    """
     assert arrays.bonds is not None and arrays.bond_offsets is not None
-    refused = _impossible(arrays)
+    strange = ~np.isin(arrays.numbers, list(elements)) if elements else np.zeros(len(arrays.numbers), bool)
+    owner = np.repeat(np.arange(len(arrays)), np.diff(arrays.offsets))
+    others = np.bincount(owner[strange], minlength=len(arrays)) > 0
+    refused = {k: why for k, why in _impossible(arrays).items() if not others[k]}
     bonds = arrays.bonds.astype(np.int64)
     charges = np.zeros(len(arrays.numbers), np.int64) if arrays.charges is None else arrays.charges.astype(np.int64)
     counts = np.diff(arrays.bond_offsets)
@@ -40,6 +49,7 @@ def ready(arrays: Arrays, aromatic: bool = False, workers: int | None = None, ti
     marked[np.repeat(np.arange(len(arrays)), counts)[bonds[:, 2] == 4]] = True
     todo = np.full(len(arrays), True)
     todo[list(refused)] = False
+    todo[others] = False
     smiles = np.full(len(arrays), b"", object)
     which = np.flatnonzero(todo)
     blocks = [which[k : k + _BLOCK] for k in range(0, len(which), _BLOCK)]
@@ -60,10 +70,10 @@ def ready(arrays: Arrays, aromatic: bool = False, workers: int | None = None, ti
             if marked[k] or aromatic or mended:
                 bonds[arrays.bond_offsets[k] : arrays.bond_offsets[k + 1], 2] = orders
                 charges[atoms] = charged
-    keep = np.full(len(arrays), True)
+    keep = ~others
     keep[list(refused)] = False
     whole = replace(arrays, charges=charges, bonds=bonds, smiles=smiles)
-    return Ready(only(whole, keep), np.flatnonzero(keep), dict(sorted(refused.items())))
+    return Ready(only(whole, keep), np.flatnonzero(keep), dict(sorted(refused.items())), int(others.sum()))
 
 
 def _impossible(arrays: Arrays) -> dict[int, str]:

@@ -103,10 +103,10 @@ class Report:
     @property
     def warnings(self) -> list[str]:
         chosen = [
-            f"{entry['file']} holds what was picked of {entry['picked'].get('read', 0):,} molecules: its shares say "
+            f"{entry['file']} holds what was picked of {entry['picked of']:,} molecules: its shares say "
             "nothing of what made them"
             for entry in self.inputs
-            if "picked" in entry
+            if "picked of" in entry
         ]
         return self.shard.inventory.warnings() + chosen
 

@@ -27,12 +27,13 @@ COLUMNS: dict[str, type] = {
     "valid": bool,
     "connected": bool,
     "unique": bool,  # valid, and unlike all valid ones before
-    "novel": bool,  # and not in the reference; None where there is none, or it is not valid
+    "novel": bool,  # valid, and not in the reference; None where there is none, or it is not valid
     "reason": str,
     "smiles": str,
+    "identity": str,  # the same of molecules that are alike; empty where it is not valid
 }
-_LATER = ("unique", "novel")  # not known of a molecule alone
-_SPOOLED = {**{name: kind for name, kind in COLUMNS.items() if name not in _LATER}, "key": str}
+_SPOOLED = {name: kind for name, kind in COLUMNS.items() if name not in ("unique", "novel")}  # known of it alone
+_AT_ONCE = 1 << 20  # characters
 _READ = {int: int, str: str, bool: "True".__eq__}
 
 
@@ -43,7 +44,7 @@ def lines(start: int, places: Sequence[tuple[str, int]], judged: Mapping[str, Ve
             *(array.tolist() for array in (v.atoms, v.stable_atoms, v.stable, v.valid, v.connected)),
             v.reasons,
             v.smiles,
-            map(_text, keys_of(v.identities).tolist()),
+            [_text(key) if ok else "" for key, ok in zip(keys_of(v.identities).tolist(), v.valid.tolist())],
         )
         for v in judged.values()
     ]
@@ -80,15 +81,14 @@ class Spool:
     def rows(self, training: Mapping[str, KeySet | str]) -> Iterator[dict[str, Any]]:
         """``COLUMNS`` of each molecule by these protocols, whose keys of training molecules they are, if there are any.
 
-        To be read to the end before more lines are added.
+        In memory are a key for each distinct molecule, and those of the training molecules.
         """
         read = {name: keys.keys().tolist() for name, keys in training.items() if isinstance(keys, KeySet)}
-        known = {name: set(map(_text, keys)) for name, keys in read.items()}
-        seen: dict[str, set[str]] = {name: set() for name in training}
-        self._file.seek(0)
-        for line in csv.reader(self._file):
+        known = {name: {bytes.fromhex(_text(key)) for key in keys} for name, keys in read.items()}
+        seen: dict[str, set[bytes]] = {name: set() for name in training}
+        for line in csv.reader(self._lines()):
             row: dict[str, Any] = {name: _READ[kind](text) for (name, kind), text in zip(_SPOOLED.items(), line)}
-            name, key = row["protocol"], row.pop("key")
+            name, key = row["protocol"], bytes.fromhex(row["identity"])
             if name not in training:
                 continue
             row["unique"] = row["valid"] and key not in seen[name]
@@ -96,7 +96,17 @@ class Spool:
             if row["unique"]:
                 seen[name].add(key)
             yield {name: row[name] for name in COLUMNS}
+
+    def _lines(self) -> Iterator[str]:
+        """From the first on, whoever reads them besides."""
         self._file.seek(0, os.SEEK_END)
+        place, end = 0, self._file.tell()
+        while place < end:
+            self._file.seek(place)
+            some = self._file.readlines(_AT_ONCE)
+            place = self._file.tell()
+            self._file.seek(0, os.SEEK_END)
+            yield from some
 
     def write(
         self, path: str | os.PathLike[str], training: Mapping[str, KeySet | str], overwrite: bool = False

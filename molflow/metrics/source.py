@@ -200,19 +200,21 @@ def _split(record: Record) -> int:
 
 
 def _hydrogenated(record: Record) -> Record:
-    """With the hydrogens that its SMILES states by leaving them out; one that does not sanitise stays as it is."""
+    """With the hydrogens that its SMILES states by leaving them out, and otherwise as it is written."""
     from rdkit import Chem, rdBase
 
     if record.mol is None or not record.smiles or record.mol.GetNumConformers():
         return record
     with rdBase.BlockLogs():
-        mol = Chem.MolFromSmiles(record.smiles)
-    if mol is not None:
+        mol = Chem.Mol(record.mol)
+        mol.UpdatePropertyCache(strict=False)
         record.mol = Chem.AddHs(mol)
     return record
 
 
 def _file_of(path: Path) -> dict[str, Any]:
     checksum = checksum_of(path)
-    left = read_note(path, checksum).get("left", {})  # of molecules that were picked, after each condition
-    return {"file": str(path), "bytes": path.stat().st_size, "checksum": checksum} | ({"picked": left} if left else {})
+    left = read_note(path, checksum).get("left")  # of molecules that were picked, after each condition
+    of = left.get("read") if isinstance(left, dict) else None
+    told = {"picked of": of} if isinstance(of, int) else {}
+    return {"file": str(path), "bytes": path.stat().st_size, "checksum": checksum, **told}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +16,6 @@ from molflow.metrics.molecules import Molecules
 from molflow.metrics.perception import with_bonds
 from molflow.metrics.source import STORE, Source
 from molflow.rng import numpy_generator
-
-if TYPE_CHECKING:
-    pass
 
 _TITLE = 200  # characters of a title; more is no name
 

@@ -347,6 +347,8 @@ def test_molecules_of_some_elements_alone(tmp_path, folder, name):
     assert Store(tmp_path / "out").all_smiles() == [Chem.CanonSmiles(smiles) for smiles in fitting]
     assert summary.others == summary.records - len(fitting)
     assert f"{summary.others} of other elements left out" in summary.lines()
+    with pytest.raises(UserError, match="have other elements"):  # hydrogens that a SMILES implies count
+        import_files(folder / name, tmp_path / "bare", elements=["C", "N", "O"], workers=0)
     with pytest.raises(UserError, match="have other elements"):
         import_files(folder / name, tmp_path / "none", elements=["Xe"], workers=0)
 

@@ -228,11 +228,20 @@ def test_smiles_are_scored_as_their_molecules_with_hydrogens(tmp_path, suffix):
     smiles = ["CCO", "c1ccccc1", "[CH3]", "C[N+](=O)[O-]", "C.C", "CN(C)(C)C", "[H]O[H]", "CCO"]
     path = tmp_path / f"some{suffix}"
     path.write_text("smiles\n" + "\n".join(smiles) + "\n")
-    parsed = [Chem.MolFromSmiles(text) or Chem.MolFromSmiles(text, sanitize=False) for text in smiles]
-    mols = [Chem.AddHs(mol) if not mol.NeedsUpdatePropertyCache() else mol for mol in parsed]
+    mols = [Chem.MolFromSmiles(text, sanitize=False) for text in smiles]
+    for mol in mols:
+        mol.UpdatePropertyCache(strict=False)
+    mols = [Chem.AddHs(mol) for mol in mols]
     found, expected = (score(given, protocols=["strict", "jodo"], tier="protocols") for given in (path, mols))
     assert found.to_dict()["protocols"] == expected.to_dict()["protocols"]
     assert found["strict"].failures == {"radical": 1, "not_connected": 1, "sanitisation:valence": 1}
+
+
+def test_smiles_that_do_not_sanitise_are_faults_and_nothing_is_mended(tmp_path):
+    path = tmp_path / "some.smi"
+    path.write_text("CCO\nCN(C)(C)C\nC(C)(C)(C)(C)C\nN(=O)(=O)C\n")
+    report = score(path, protocols=["strict"])
+    assert report["strict"].failures == {"sanitisation:valence": 2, "bond_orders_changed": 1} and not report.warnings
 
 
 def test_molecules_written_with_hydrogens_and_without_are_warned_of():
