@@ -24,7 +24,7 @@ PARENT = "parent"  # the property that tells which molecule a variant is of
 def vary(
     model: str | Path,
     molecules: Batch,
-    t: float = 0.5,
+    t: float = 0.4,
     *,
     copies: int = 1,
     seed: int = 0,

@@ -13,7 +13,7 @@ def vary(
     file: str,
     *,
     out: str,
-    t: float = 0.5,
+    t: float = 0.4,
     copies: int = 1,
     steps: int | None = None,
     seed: int = 0,
