@@ -114,7 +114,10 @@ def test_a_misspelt_name_is_answered_with_the_brought_ones_too(at_hand):
 def test_the_contracts_find_nothing_wrong(example):
     """The command of the page, less what takes long."""
     (line,) = re.findall(r"^    pytest (.*)$", PAGE, re.M)
-    suites = [f"tests/contracts/test_{name}.py" for name in ("paths", "couplings", "objectives", "solvers", "metrics", "networks")]
+    suites = [
+        f"tests/contracts/test_{name}.py"
+        for name in ("paths", "couplings", "objectives", "solvers", "metrics", "networks")
+    ]
     chosen = ["-k", f"({shlex.split(line)[2]}) and not float64", "-p", "no:cacheprovider", "-rN"]
     run = subprocess.run(
         [sys.executable, "-m", "pytest", *chosen, *suites],
