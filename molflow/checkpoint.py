@@ -116,7 +116,7 @@ def begin_from(source: str | Path, network: nn.Module, facts: Facts, config: Con
     if theirs != ours:
         raise UserError(
             f"train.init: {source} knows no {', '.join(ours.beyond(theirs))}, which the data hold; leave out such "
-            "molecules, or train from nothing"
+            "molecules (molflow data import --elements), or train from nothing"
         )
     if predicted(card.config) != predicted(config):
         raise UserError(
