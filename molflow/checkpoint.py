@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
@@ -17,14 +17,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from molflow import __version__
-from molflow.agreement import predicted, ways_of
 from molflow.atomic import clear_errors, replacing, write_atomically, write_json
 from molflow.build import UserError, unknown
-from molflow.chem.vocabulary import Vocabulary
 from molflow.config import Config, parse_config
 from molflow.device import pick_device
 from molflow.experiment import make_model
@@ -34,7 +32,6 @@ from molflow.sampling import Sampling
 
 FORMAT, VERSION = "molflow-model", 1
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-FRESH = ("clock.span.", "told.")  # what a network begins with that has never leapt, or was never told a census
 
 
 @dataclass(frozen=True)
@@ -103,60 +100,6 @@ class _Unfilled(TorchFunctionMode):
         if getattr(func, "__module__", "") == "torch.nn.init":
             return args[0] if args else given["tensor"]
         return func(*args, **given)
-
-
-def begin_from(source: str | Path, network: nn.Module, facts: Facts, config: Config) -> None:
-    """Give a network the weights of a model of the same shape, whose outputs mean the same."""
-    folder = locate(source)
-    card = read_card(folder)
-    theirs, ours = card.facts.vocabulary, facts.vocabulary
-    if theirs.classes.keys() != ours.classes.keys():
-        fields = [", ".join(["pos", *labels.classes]) for labels in (theirs, ours)]
-        raise UserError(f"train.init: {source} makes {fields[0]}, and this run {fields[1]}: see data.fields")
-    if theirs != ours:
-        raise UserError(
-            f"train.init: {source} knows no {', '.join(ours.beyond(theirs))}, which the data hold; leave out such "
-            "molecules (molflow data import --elements), or train from nothing"
-        )
-    if predicted(card.config) != predicted(config):
-        raise UserError(
-            f"train.init: {source} predicts the {predicted(card.config)}, and this run would read it as the "
-            f"{predicted(config)}: give it path.pos.predicts={predicted(card.config)}"
-        )
-    try:
-        begun = {name: value for name, value in network.state_dict().items() if name.startswith(FRESH)}
-        network.load_state_dict(begun | read_weights(folder))
-    except RuntimeError:
-        trained = card.config
-        raise UserError(
-            f"train.init: the weights of {source} do not fit this network; give the run that model's: "
-            f"'data.fields={json.dumps(trained.data.fields)}' 'network={json.dumps(trained.network)}'"
-        ) from None
-
-
-def labels_of(source: str | Path) -> Vocabulary | None:
-    """Those of a model that a run begins from, if it is still there."""
-    try:
-        return read_card(source).facts.vocabulary
-    except UserError:  # a run that goes on has its weights elsewhere; one that begins will say what is wrong
-        return None
-
-
-def taught_by(config: Config, facts: Facts) -> tuple[Model, Facts]:
-    """The teacher that a configuration names, and its facts, which its student keeps: the noise is the teacher's."""
-    source = config.train.teacher or ""
-    card = read_card(source)
-    unlike = [key for key, value in ways_of(card.config).items() if value != ways_of(config)[key]]
-    if unlike:
-        raise UserError(
-            f"train.teacher: {source} was trained with other {', '.join(unlike)}: give the student the same"
-        )
-    if card.facts.dim != facts.dim:
-        raise UserError(f"train.teacher: {source} knows {card.facts.dim} dimensions, and the data have {facts.dim}")
-    missing = set(facts.vocabulary.atoms) - set(card.facts.vocabulary.atoms)
-    if missing:
-        raise UserError(f"train.teacher: {source} knows no {', '.join(sorted(missing))}, which the data hold")
-    return load(source, device="cpu"), replace(card.facts, censuses=card.facts.censuses or facts.censuses)
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

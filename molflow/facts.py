@@ -38,7 +38,7 @@ class Facts:
     def of(cls, store: Store, config: Config, known: Vocabulary | None = None) -> Facts:
         """Read from a store's training molecules, or from the model that made them, where they say one.
 
-        Labels that are all ``known`` have the classes that they have there.
+        Labels that are ``known`` have the classes that they have there, and new ones come after them.
         """
         fields = config.data.fields
         missing = [name for name in fields if name not in store.fields and name != "charge"]
@@ -61,8 +61,8 @@ class Facts:
         if "atom" in fields:
             bonds = store.bond_orders if "bond" in fields else ()
             vocabulary = Vocabulary.of(store.kinds(), bonds, separate_charge="charge" in fields)
-        if known is not None and known.classes.keys() == vocabulary.classes.keys() and not vocabulary.beyond(known):
-            vocabulary = known
+        if known is not None and known.classes.keys() == vocabulary.classes.keys():
+            vocabulary = known.joined(vocabulary)
         sizes, law, shares = Sizes.of_store(store), store.scale_law(), class_shares(vocabulary, store)
         formulas = Formulas.of_store(store) if "atom" in fields else Formulas()
         censuses = census_table(config, vocabulary, store)

@@ -14,7 +14,6 @@ import torch
 from molflow.atomic import write_atomically
 from molflow.build import UserError
 from molflow.checkpoint import (
-    begin_from,
     half_precision,
     keep_sampling,
     load,
@@ -27,6 +26,7 @@ from molflow.config import parse_config
 from molflow.data.sizes import Sizes
 from molflow.experiment import make_model
 from molflow.facts import Facts
+from molflow.lineage import begin_from
 from molflow.sampling import Sampling
 
 CONFIG = parse_config(

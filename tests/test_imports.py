@@ -35,7 +35,7 @@ LEVELS = (
         "picking",
         "portions",
     ),
-    ("training", "checkpoint", "run", "jobs", "reflow", "relay", "telling", "varying"),
+    ("training", "checkpoint", "run", "jobs", "lineage", "reflow", "relay", "telling", "varying"),
     ("viewer",),
     ("cli", "__main__"),
 )

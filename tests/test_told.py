@@ -16,7 +16,7 @@ import molflow
 from molflow import jobs
 from molflow.batch import Batch
 from molflow.build import UserError
-from molflow.checkpoint import CONFIG, WEIGHTS, begin_from, keep_leans, load, read_card, save
+from molflow.checkpoint import CONFIG, WEIGHTS, keep_leans, load, read_card, save
 from molflow.chem.census import CENSUS, take, width
 from molflow.chem.formula import parse
 from molflow.chem.vocabulary import Vocabulary
@@ -28,6 +28,7 @@ from molflow.data.formulas import Formulas
 from molflow.data.sizes import Sizes
 from molflow.experiment import make_model, make_objective
 from molflow.facts import Facts
+from molflow.lineage import begin_from
 from molflow.relay import join
 from molflow.rng import Rng
 from molflow.sampling import Sampling

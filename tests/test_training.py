@@ -313,8 +313,12 @@ def test_a_run_on_fewer_kinds_begins_with_the_labels_of_its_model(config, begun,
     assert len(load(run.folder, "cpu").sample(3, steps=2)) == 3
     fewer = fit(dataclasses.replace(on, train=config(steps=2).train), tmp_path / "fewer", progress=False)
     assert read_card(fewer.folder).facts.vocabulary == own
-    with pytest.raises(UserError, match=r"knows no .*, which the data hold; leave out such molecules"):
-        fit(config(init=str(fewer.folder)), tmp_path / "more", progress=False)
+    more = fit(config(init=str(fewer.folder), steps=2), tmp_path / "more", progress=False)
+    grown = read_card(more.folder).facts.vocabulary
+    assert grown.atoms[: len(own.atoms)] == own.atoms and not known.beyond(grown)
+    assert len(load(more.folder, "cpu").sample(3, steps=2)) == 3
+    with pytest.raises(UserError, match=r"knows no .*, which the data hold, and network 'egnn' is another; leave out"):
+        fit(config(init=str(fewer.folder), network="egnn"), tmp_path / "other", progress=False)
 
 
 def test_without_git_a_run_is_of_no_revision(monkeypatch):

@@ -71,6 +71,15 @@ class Vocabulary:
         bonds = [f"bonds of order {order}" for order in self.bonds if order not in other.bonds]
         return [*atoms, *charges, *bonds]
 
+    def joined(self, other: Vocabulary) -> Vocabulary:
+        """These labels, which keep their places, and those of the other that are new.
+
+        >>> Vocabulary(("H", "C"), bonds=(0, 1)).joined(Vocabulary(("C", "F"), bonds=(0, 1, 2)))
+        Vocabulary(atoms=('H', 'C', 'F'), charges=(), bonds=(0, 1, 2))
+        """
+        parts = ((getattr(self, name), getattr(other, name)) for name in ("atoms", "charges", "bonds"))
+        return Vocabulary(*(tuple(dict.fromkeys([*ours, *theirs])) for ours, theirs in parts))
+
     def encode(self, batch: Batch) -> Batch:
         """Class indices in the place of labels; fields outside the vocabulary are dropped."""
         changes: dict[str, Tensor | None] = {"atom": None, "charge": None, "bond": None}

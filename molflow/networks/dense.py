@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, silu, softmax
@@ -14,6 +16,8 @@ from molflow.networks.layers.inputs import TIME_FEATURES, Clock, LabelInputs
 from molflow.networks.layers.radial import Radial
 from molflow.networks.layers.told import Told
 from molflow.networks.network import Hint, Network, Widths, check_counts
+
+RARE = -4.0  # the logit of a label that is new
 
 SUM_SCALE = 0.2  # a sum over some twenty neighbours back to the size of one
 STEP_SCALE = 12.0  # angstrom a layer; over the width, since Adam moves a wider sum faster
@@ -69,6 +73,24 @@ class Dense(Network):
             self.heads[name] = nn.Sequential(
                 nn.LayerNorm(inputs), nn.Linear(inputs, inputs), nn.SiLU(), nn.Linear(inputs, classes)
             )
+
+    def grown(self, weights: Mapping[str, Tensor], fewer: Network) -> dict[str, Tensor]:
+        """What is new is read as it is drawn here, and at first rarely predicted: known molecules stay as likely."""
+        assert isinstance(fewer, Dense)
+        own, out = self.state_dict(), dict(weights)
+        for name, inputs, known in (
+            ("embed_atoms.weight", self.atom_inputs, fewer.atom_inputs),
+            ("embed_pairs.weight", self.pair_inputs, fewer.pair_inputs),
+        ):
+            rest = torch.arange(known.width, weights[name].shape[1]) + inputs.width - known.width
+            out[name] = own[name].clone()
+            out[name][:, torch.cat([inputs.places(known), rest])] = weights[name]
+        for field in self.heads:
+            for part, at_first in (("weight", 0.0), ("bias", RARE)):
+                name = f"heads.{field}.3.{part}"
+                out[name] = torch.full_like(own[name], at_first)
+                out[name][: len(weights[name])] = weights[name]
+        return out
 
     def forward(
         self, x: Batch, t: Tensor, *, hint: Hint | None = None, span: Tensor | None = None

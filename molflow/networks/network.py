@@ -35,6 +35,13 @@ class Network(nn.Module, ABC):
         """The network that answers at a time which all molecules share: known on the host, which need not wait."""
         return self
 
+    def grown(self, weights: Mapping[str, Tensor], fewer: Network) -> dict[str, Tensor]:
+        """Those of a network alike that knows fewer labels, for this one, which knows new ones after them.
+
+        A UserError where a network cannot.
+        """
+        raise UserError(f"network {type(self).__name__.lower()!r} learns no new labels")
+
     @abstractmethod
     def forward(
         self, x: Batch, t: Tensor, *, hint: Hint | None = None, span: Tensor | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -59,6 +59,15 @@ class Relay(Network):
 
     def at(self, t: float) -> Network:
         return self.runners[int(self.leg(torch.tensor([t])))].at(t)  # type: ignore[union-attr]
+
+    def grown(self, weights: Mapping[str, Tensor], fewer: Network) -> dict[str, Tensor]:
+        assert isinstance(fewer, Relay)
+        out: dict[str, Tensor] = {}
+        for k, (runner, known) in enumerate(zip(self.runners, fewer.runners)):
+            start = f"runners.{k}."
+            theirs = {name.removeprefix(start): value for name, value in weights.items() if name.startswith(start)}
+            out |= {start + name: value for name, value in runner.grown(theirs, known).items()}  # type: ignore[operator]
+        return out
 
     def forward(
         self, x: Batch, t: Tensor, *, hint: Hint | None = None, span: Tensor | None = None

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from molflow.batch import Batch
 from molflow.build import at, unknown
-from molflow.checkpoint import begin_from, labels_of, taught_by
 from molflow.config import EPOCHS, Config
 from molflow.data.loader import Loader
 from molflow.data.store import Store
 from molflow.device import Leash, fast_matmul, in_bf16, multiplies_bf16
 from molflow.experiment import make_model, make_objective
 from molflow.facts import Facts
+from molflow.lineage import begin_from, labels_of, taught_by
 from molflow.rng import Rng, seed_of
 from molflow.training.compiling import Compiled, RecordedStep
 from molflow.training.length import Length, Minutes, learning_rate
@@ -37,7 +37,8 @@ class Training(LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.config, self.store = config, store
-        self.facts = Facts.of(store, config, labels_of(config.train.init) if config.train.init else None)
+        begun = config.train.init and not config.train.teacher  # a student's labels are its teacher's
+        self.facts = Facts.of(store, config, labels_of(config.train.init) if begun else None)
         self.teacher = None
         if config.train.teacher:
             self.teacher, self.facts = taught_by(config, self.facts)

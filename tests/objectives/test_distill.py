@@ -14,7 +14,7 @@ from torch.nn.functional import one_hot
 
 from molflow.batch import Batch
 from molflow.build import UserError
-from molflow.checkpoint import load, read_card, save, taught_by
+from molflow.checkpoint import load, read_card, save
 from molflow.chem.vocabulary import Vocabulary
 from molflow.cli import main
 from molflow.config import Config, parse_config, read_config
@@ -26,6 +26,7 @@ from molflow.experiment import make_model, make_objective
 from molflow.facts import Facts
 from molflow.generate import Model
 from molflow.geometry import centre
+from molflow.lineage import taught_by
 from molflow.objectives.distill import Distill
 from molflow.paths.joint import Joint
 from molflow.paths.jump import Jump

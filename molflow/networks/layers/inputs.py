@@ -55,6 +55,18 @@ class LabelInputs:
         self.fields = {name: widths for name, widths in fields.items() if (name in PAIR_FIELDS) == pairs}
         self.width = sum(states + classes for states, classes in self.fields.values())
 
+    def places(self, fewer: LabelInputs) -> Tensor:
+        """Where the channels of the same fields with fewer classes are among these: new classes come after the old."""
+        out, start = [], 0
+        for name, (states, classes) in self.fields.items():
+            known_states, known = fewer.fields[name]
+            out += [
+                start + j + (classes - known if j >= known else 0) for j in range(known_states)
+            ]  # a mask stays last
+            out += [start + states + j for j in range(known)]
+            start += states + classes
+        return torch.tensor(out, dtype=torch.long)
+
     def __call__(self, x: Batch, hint: Hint | None) -> list[Tensor]:
         parts = []
         for name, (states, classes) in self.fields.items():
