@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -319,6 +320,17 @@ def test_a_run_on_fewer_kinds_begins_with_the_labels_of_its_model(config, begun,
     assert len(load(more.folder, "cpu").sample(3, steps=2)) == 3
     with pytest.raises(UserError, match=r"knows no .*, which the data hold, and network 'egnn' is another; leave out"):
         fit(config(init=str(fewer.folder), network="egnn"), tmp_path / "other", progress=False)
+
+
+def test_a_run_goes_on_when_the_model_that_it_began_with_is_gone(config, begun, alcohols, tmp_path):
+    init = tmp_path / "init"
+    shutil.copytree(begun, init)
+    given = config(init=str(init), steps=2)
+    on = dataclasses.replace(given, data=dataclasses.replace(given.data, path=str(alcohols)))
+    run = fit(on, tmp_path / "run", progress=False)
+    shutil.rmtree(init)
+    longer = dataclasses.replace(on, train=config(init=str(init), steps=4).train)
+    assert fit(longer, run.folder, resume=True, progress=False).read_metrics()[-1]["step"] == "4"
 
 
 def test_without_git_a_run_is_of_no_revision(monkeypatch):

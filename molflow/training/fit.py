@@ -55,7 +55,7 @@ def _fit(config: Config, run: Run, first: bool, resume: bool, overwrite: bool, p
     if not resume and first:
         run.check_free(overwrite)
     store = Store(config.data.path)
-    training = Training(config, store)
+    training = Training(config, store, run.folder if resume else None)
     journal = Journal(run)
     with _quiet():
         training.compiled.check(pick_device(config.train.device))

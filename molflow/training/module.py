@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,12 +34,13 @@ VERSION = 1  # of the state that a checkpoint holds
 class Training(LightningModule):
     """One step is a function of (seed, step) and of the weights: nothing else need be saved to go on."""
 
-    def __init__(self, config: Config, store: Store):
+    def __init__(self, config: Config, store: Store, own: Path | None = None):
+        """``own`` is the folder of a run that goes on: what its model knows is no longer asked of ``train.init``."""
         super().__init__()
         self.automatic_optimization = False
         self.config, self.store = config, store
-        begun = config.train.init and not config.train.teacher  # a student's labels are its teacher's
-        self.facts = Facts.of(store, config, labels_of(config.train.init) if begun else None)
+        known = [] if config.train.teacher else [own, config.train.init]  # a student's labels are its teacher's
+        self.facts = Facts.of(store, config, next(filter(None, (labels_of(each) for each in known if each)), None))
         self.teacher = None
         if config.train.teacher:
             self.teacher, self.facts = taught_by(config, self.facts)
