@@ -77,7 +77,7 @@ def pick(
     >>> made = molflow.load("small").sample(8, seed=0, steps=20)
     >>> found = molflow.pick(made, n=2)
     >>> found.molecules
-    Batch(2 of 10-15 atoms, 3D, atom, charge, bond)
+    Batch(2 of 10 atoms, 3D, atom, charge, bond)
     """
     keep = [keep] if isinstance(keep, str) else keep
     for name in keep:
