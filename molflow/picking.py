@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -89,9 +89,9 @@ def pick(
         raise UserError(f"the number of molecules must be at least 1, not {n}")
     fits = _fits(atoms)
     if not isinstance(molecules, (Batch, str, os.PathLike)):
-        molecules = list(molecules)
-        if any(isinstance(item, Batch) for item in molecules):
-            raise UserError("pick takes one batch: join them by Batch.cat")
+        molecules = list(molecules) if isinstance(molecules, Iterable) else [molecules]
+        if any(hasattr(item, "pos") or hasattr(item, "indices") for item in molecules):
+            raise UserError("pick takes one batch (Batch.cat joins several, Store.batch takes one out of a data file)")
     if _are_files(molecules):
         molecules = expand(molecules)  # type: ignore[arg-type]
     protocols = [protocol] if protocol else ["strict", "edm"]

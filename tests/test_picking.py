@@ -160,5 +160,12 @@ def test_a_protocol_that_does_not_apply_says_why(tmp_path, mols):
         molflow.pick(tmp_path / "a.xyz", protocol="strict")
 
 
+def test_batches_and_data_files_are_told_how(mols, few_molecules):
+    batch = from_rdkit([mol for mol in mols if mol is not None])
+    for several in ([batch, batch], molflow.Store(few_molecules)):
+        with pytest.raises(UserError, match="pick takes one batch"):
+            molflow.pick(several)
+
+
 def test_a_formula_counts_hydrogens_that_a_smiles_implies():
     assert formula_of(Chem.MolFromSmiles("CCO")) == parse("C2H6O") == formula_of(embedded("CCO"))
