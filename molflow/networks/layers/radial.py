@@ -35,6 +35,6 @@ class Radial(nn.Module):
         shape = [-1 if axis == dim % (d.dim() + 1) else 1 for axis in range(d.dim() + 1)]
         mu, steepness = self.mu.view(shape), self.steepness.view(shape)
         square = (d.unsqueeze(dim) - mu).square()
-        if d.is_cuda:  # where torch compiles exp2 anew in every process
+        if d.is_cuda:  # where torch compiles exp2 when it is first used
             return square.mul_(steepness * math.log(2)).exp_()
         return square.mul_(steepness).exp2_()
