@@ -64,7 +64,8 @@ def _grown(
 ) -> dict[str, Tensor]:
     """The weights of a model for a network that knows more labels, what it is told left out: it is told of more."""
     if theirs.joined(ours) != ours:
-        raise UserError(f"train.init: {source} has its labels in another order than this run: begin with its own")
+        lacks = f"knows no {', '.join(new)}, and " if (new := ours.beyond(theirs)) else ""
+        raise UserError(f"train.init: {source} {lacks}has its labels in another order than this run: begin with another")
     told = {name: value for name, value in weights.items() if not _is_fresh(name)}
     try:
         if type(network) is not type(fewer):
