@@ -65,7 +65,7 @@ def _grown(
     """The weights of a model for a network that knows more labels, what it is told left out: it is told of more."""
     if theirs.joined(ours) != ours:
         lacks = f"knows no {', '.join(new)}, and " if (new := ours.beyond(theirs)) else ""
-        raise UserError(f"train.init: {source} {lacks}has its labels in another order than this run: begin with another")
+        raise UserError(f"train.init: {source} {lacks}has its labels in another order: begin with another model")
     told = {name: value for name, value in weights.items() if not _is_fresh(name)}
     try:
         if type(network) is not type(fewer):
