@@ -66,11 +66,11 @@ def _grown(
     if theirs.joined(ours) != ours:
         lacks = f"knows no {', '.join(new)}, and " if (new := ours.beyond(theirs)) else ""
         raise UserError(f"train.init: {source} {lacks}has its labels in another order: begin with another model")
-    told = {name: value for name, value in weights.items() if not _is_fresh(name)}
+    kept = {name: value for name, value in weights.items() if "told" not in name.split(".")}
     try:
         if type(network) is not type(fewer):
             raise UserError(f"network {type(network).__name__.lower()!r} is another")
-        return network.grown(told, fewer)
+        return network.grown(kept, fewer)
     except UserError as error:
         raise UserError(
             f"train.init: {source} knows no {', '.join(ours.beyond(theirs))}, which the data hold, and "

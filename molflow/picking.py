@@ -102,24 +102,24 @@ def pick(
         raise UserError(f"protocol {judge} cannot tell: {why}")
 
     alone = {name: 0 for name in KEEP if name in keep and name not in ("unique", "novel")}
-    rows = [row for row in report.rows() if row["protocol"] == judge and _meets(row, alone)]
+    judged = (row for row in report.rows() if row["protocol"] == judge and _meets(row, alone))
+    kept = [(row["index"], row["identity"], row["novel"]) for row in judged]
     left = {"read": report.n, **alone}
     if atoms is not None:
-        numbers = {row["index"] for row in rows}
-        met = {k for k, counts in enumerate(_formulas(molecules)) if k in numbers and fits(counts)}
-        rows = [row for row in rows if row["index"] in met]
-        left[str(atoms)] = len(rows)
+        met = {k for k, counts in enumerate(_formulas(molecules)) if fits(counts)}
+        kept = [entry for entry in kept if entry[0] in met]
+        left[str(atoms)] = len(kept)
     if "unique" in keep:
-        first = {row["identity"]: row["index"] for row in reversed(rows) if row["valid"]}
-        rows = [row for row in rows if first.get(row["identity"]) == row["index"]]
-        left["unique"] = len(rows)
+        first = {identity: index for index, identity, _ in reversed(kept) if identity}  # an invalid one has none
+        kept = [entry for entry in kept if first.get(entry[1]) == entry[0]]
+        left["unique"] = len(kept)
     if "novel" in keep:
-        rows = [row for row in rows if row["novel"]]
-        left["novel"] = len(rows)
-    if n is not None and n < len(rows):
-        rows = rows[:n]
+        kept = [entry for entry in kept if entry[2]]
+        left["novel"] = len(kept)
+    if n is not None and n < len(kept):
+        kept = kept[:n]
         left["asked for"] = n
-    return Picked(molecules, [row["index"] for row in rows], left, judge)
+    return Picked(molecules, [index for index, *_ in kept], left, judge)
 
 
 def _meets(row: dict[str, Any], left: dict[str, int]) -> bool:

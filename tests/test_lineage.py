@@ -83,3 +83,11 @@ def test_labels_in_another_order_or_another_network_are_refused(stirred, noise, 
     turned = facts(Vocabulary(("C", "H", "N+", "S"), bonds=(0, 1, 2)))
     with pytest.raises(UserError, match="in another order"):
         begin_from(tmp_path, make_model(config, turned).network, turned, config)
+
+
+def test_what_it_knows_of_leaps_goes_on(noise, stirred, tmp_path):
+    config = parse_config({**noise, "network": {**DENSE, "span": True, "census": True}})
+    before, after = stirred(config, facts(FEW), 0, by=0.2), make_model(config, facts(MORE))
+    save(tmp_path, before.network.state_dict(), config, facts(FEW), {})
+    begin_from(tmp_path, after.network, facts(MORE), config)
+    assert torch.equal(after.network.clock.span.weight, before.network.clock.span.weight)

@@ -73,7 +73,7 @@ def ready(
     keep = ~others
     keep[list(refused)] = False
     whole = replace(arrays, charges=charges, bonds=bonds, smiles=smiles)
-    return Ready(only(whole, keep), np.flatnonzero(keep), dict(sorted(refused.items())), int(others.sum()))
+    return Ready(_only(whole, keep), np.flatnonzero(keep), dict(sorted(refused.items())), int(others.sum()))
 
 
 def _impossible(arrays: Arrays) -> dict[int, str]:
@@ -124,7 +124,7 @@ def _reworked(molecule: tuple, aromatic: bool) -> tuple[list[int], list[int], by
     return [4 if order == 1.5 else int(order) for order in orders], charged, smiles
 
 
-def only(arrays: Arrays, keep: np.ndarray) -> Arrays:
+def _only(arrays: Arrays, keep: np.ndarray) -> Arrays:
     """Those molecules [M] alone."""
     assert arrays.charges is not None and arrays.bonds is not None and arrays.smiles is not None
     assert arrays.bond_offsets is not None

@@ -60,9 +60,7 @@ class LabelInputs:
         out, start = [], 0
         for name, (states, classes) in self.fields.items():
             known_states, known = fewer.fields[name]
-            out += [
-                start + j + (classes - known if j >= known else 0) for j in range(known_states)
-            ]  # a mask stays last
+            out += [start + j + (classes - known) * (j >= known) for j in range(known_states)]  # a mask stays last
             out += [start + states + j for j in range(known)]
             start += states + classes
         return torch.tensor(out, dtype=torch.long)
