@@ -35,6 +35,7 @@ class Picked:
     indices: list[int]  # of those kept, from 0, failed molecules counted
     left: dict[str, int]  # {condition: molecules that meet it and all before}; "read" is all
     protocol: str  # whose verdicts these are
+    inputs: tuple[dict[str, Any], ...] = ()  # what was read, with checksums
 
     @cached_property
     def molecules(self) -> Batch | list[Mol | None]:
@@ -119,7 +120,7 @@ def pick(
     if n is not None and n < len(kept):
         kept = kept[:n]
         left["asked for"] = n
-    return Picked(molecules, [index for index, *_ in kept], left, judge)
+    return Picked(molecules, [index for index, *_ in kept], left, judge, report.inputs)
 
 
 def _meets(row: dict[str, Any], left: dict[str, int]) -> bool:

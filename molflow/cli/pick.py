@@ -47,7 +47,7 @@ def pick(
     from molflow.atomic import refuse_existing
     from molflow.build import UserError
     from molflow.chem.io import WRITABLE, expand, format_of, open_writer, verbatim
-    from molflow.chem.note import checksum_of, note_of, read_note, write_note
+    from molflow.chem.note import note_of, read_note, write_note
     from molflow.cli.outputs import check_outputs
     from molflow.picking import bonded, records
     from molflow.picking import pick as picked
@@ -61,7 +61,7 @@ def pick(
     check_outputs({"--out": out}, [*files, reference], overwrite)
     refuse_existing(note_of(out), overwrite)
     found = picked(
-        list(files),
+        sources,
         list(keep),
         reference,
         atoms=atoms,
@@ -78,13 +78,15 @@ def pick(
     if not found.indices:
         raise UserError(f"no molecule is left by protocol {found.protocol}: `molflow score` tells why they fail")
     with open_writer(out, overwrite) as file:
-        for record in records(list(files), found.indices):
+        for record in records(sources, found.indices):
             if text := verbatim(record, suffix):
                 file.write_text(text)
             else:
                 file.write([bonded(record)])
-    sums = {file: checksum_of(file) for file in sources}
-    made_of = [{"file": str(file), "checksum": each, "note": read_note(file, each)} for file, each in sums.items()]
+    made_of = [
+        {"file": each["file"], "checksum": each["checksum"], "note": read_note(each["file"], each["checksum"])}
+        for each in found.inputs
+    ]
     write_note(
         out,
         {
