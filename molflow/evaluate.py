@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from molflow.batch import Batch
 from molflow.build import UserError, build, find, unknown
+from molflow.chem.io import Files
 from molflow.data.store import Store
 from molflow.metrics import MEASUREMENTS, PROTOCOLS, TIERS
 from molflow.metrics.conformers import THRESHOLDS
@@ -34,7 +35,6 @@ from molflow.workers import Failure, map_killable
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 Given = Files | Batch | Store | Iterable["Mol | None"] | Iterable[Batch]
 
 DEFAULT = ("edm", "strict", "revisited", "jodo", "legacy")  # shown if they apply

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from molflow.batch import Batch
 from molflow.build import UserError, unknown
 from molflow.chem.formula import formula_of, parse
-from molflow.chem.io import expand, read_all
+from molflow.chem.io import Files, expand, names_of, read_all
 from molflow.chem.mols import molecule_of
 from molflow.chem.record import Record
 from molflow.data.sizes import MOST, Sizes
 from molflow.data.wanted import Request, formula_in
-from molflow.evaluate import TIMEOUT, Files, Given, score
+from molflow.evaluate import TIMEOUT, Given, score
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -43,7 +43,7 @@ class Picked:
         if isinstance(self.given, Batch):
             return self.given[self.indices]
         given: Any = self.given
-        if _are_files(given):
+        if names_of(given):
             return [bonded(record) for record in records(given, self.indices)]
         return [given[k] for k in self.indices]
 
@@ -93,8 +93,8 @@ def pick(
         molecules = list(molecules) if isinstance(molecules, Iterable) else [molecules]
         if any(hasattr(item, "pos") or hasattr(item, "indices") for item in molecules):
             raise UserError("pick takes one batch (Batch.cat joins several, Store.batch takes one out of a data file)")
-    if _are_files(molecules):
-        molecules = expand(molecules)  # type: ignore[arg-type]
+    if names := names_of(molecules):
+        molecules = expand(names)
     protocols = [protocol] if protocol else ["strict", "edm"]
     how: dict[str, Any] = {"perceive": perceive, "workers": workers, "timeout": timeout, "progress": progress}
     report = score(molecules, reference, protocols, "protocols", **how)
@@ -148,7 +148,7 @@ def _formulas(given: Any) -> Iterator[Counter[int]]:
     if isinstance(given, Batch):
         assert given.atom is not None
         return (Counter(atoms[here].tolist()) for atoms, here in zip(given.atom, given.mask))
-    mols = (record.mol for record in read_all(given)) if _are_files(given) else given
+    mols = (record.mol for record in read_all(given)) if names_of(given) else given
     return (formula_of(mol and Chem.Mol(mol)) for mol in mols)
 
 
@@ -163,8 +163,3 @@ def bonded(record: Record) -> Mol | None:
     """Its molecule as it is, but with bonds where its file has none and RDKit finds some."""
     found = None if record.has_bonds else molecule_of(record, sanitize=True)
     return found or molecule_of(record, sanitize=False)
-
-
-def _are_files(given: Any) -> bool:
-    named = [given] if isinstance(given, (str, os.PathLike)) else given
-    return bool(named) and all(isinstance(name, (str, os.PathLike)) for name in named)

@@ -85,6 +85,14 @@ def test_labels_in_another_order_or_another_network_are_refused(stirred, noise, 
         begin_from(tmp_path, make_model(config, turned).network, turned, config)
 
 
+def test_a_relay_of_other_runners_is_refused(stirred, noise, tmp_path):
+    relay = parse_config({**noise, "network": RELAY})
+    save(tmp_path, stirred(relay, facts(FEW), 0, by=0.2).network.state_dict(), relay, facts(FEW), {})
+    mixed = parse_config({**noise, "network": {**RELAY, "runners": [DENSE, "egnn"]}})
+    with pytest.raises(UserError, match="its runners are others"):
+        begin_from(tmp_path, make_model(mixed, facts(MORE)).network, facts(MORE), mixed)
+
+
 def test_what_it_knows_of_leaps_goes_on(noise, stirred, tmp_path):
     config = parse_config({**noise, "network": {**DENSE, "span": True, "census": True}})
     before, after = stirred(config, facts(FEW), 0, by=0.2), make_model(config, facts(MORE))

@@ -13,13 +13,25 @@ import glob
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from molflow.build import UserError, no_file
 from molflow.chem import read_arrays, read_tables, read_text
 from molflow.chem.record import Lines, Record
 from molflow.chem.write import Writer
 
-__all__ = ["READABLE", "WRITABLE", "Record", "Writer", "expand", "format_of", "open_writer", "read", "read_all"]
+__all__ = [
+    "READABLE",
+    "WRITABLE",
+    "Files",
+    "Record",
+    "Writer",
+    "expand",
+    "format_of",
+    "open_writer",
+    "read",
+    "read_all",
+]
 
 _READERS = {
     ".sdf": read_text.sdf,
@@ -33,6 +45,7 @@ _READERS = {
     ".tsv": read_tables.csv,
     ".npz": read_arrays.npz,
 }
+Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 READABLE = tuple(_READERS)
 WRITABLE = (".sdf", ".xyz", ".extxyz", ".smi", ".npz")
 
@@ -65,7 +78,7 @@ def read(path: str | os.PathLike[str]) -> Iterator[Record]:
     return reader(Lines(path))
 
 
-def read_all(patterns: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Iterator[Record]:
+def read_all(patterns: Files) -> Iterator[Record]:
     """The records of files that are named or match a pattern (``'runs/*.sdf'``); all are checked before one is read."""
     files = expand(patterns)
     return (record for file in files for record in read(file))
@@ -86,7 +99,18 @@ def named_files(pattern: str | os.PathLike[str]) -> list[Path]:
     raise UserError(f"{os.fspath(pattern)}: no file has such a name")
 
 
-def expand(patterns: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
+def names_of(given: Any) -> Sequence[str | os.PathLike[str]]:
+    """The names of files, where that is what was given: one or a list of them.
+
+    >>> names_of("a.sdf"), names_of(["a.sdf", "b.xyz"]), names_of([None])
+    (['a.sdf'], ['a.sdf', 'b.xyz'], [])
+    """
+    named = [given] if isinstance(given, (str, os.PathLike)) else given
+    whole = isinstance(named, (list, tuple)) and all(isinstance(name, (str, os.PathLike)) for name in named)
+    return named if whole else []
+
+
+def expand(patterns: Files) -> list[Path]:
     """The files that names and patterns stand for, in order; each must exist and have a suffix that can be read."""
     files: list[Path] = []
     for pattern in [patterns] if isinstance(patterns, (str, os.PathLike)) else patterns:

@@ -68,6 +68,21 @@ def bond_matrix(mol: Mol, aromatic: bool = False) -> np.ndarray:
     return np.where(marked, 4, orders).astype(np.int64)
 
 
+def sanitised(mol: Mol | None) -> Mol | None:
+    """Sanitised in place, with stereo from its coordinates if it has some; None if RDKit refuses it."""
+    from rdkit import Chem
+
+    if mol is None:
+        return None
+    # the clean-up steps would rewrite charges and orders (a neutral nitro group's), so they are left out
+    steps = Chem.SANITIZE_ALL ^ Chem.SANITIZE_CLEANUP ^ Chem.SANITIZE_CLEANUP_ORGANOMETALLICS
+    if Chem.SanitizeMol(mol, steps, catchErrors=True) != Chem.SANITIZE_NONE:
+        return None
+    if mol.GetNumConformers() and np.isfinite(mol.GetConformer().GetPositions()).all():
+        Chem.AssignStereochemistryFrom3D(mol)
+    return mol
+
+
 def canonical_smiles(mol: Mol) -> str:
     """The molecule's SMILES without stereo and with hydrogens implied, as stores keep it and novelty compares it.
 
@@ -91,6 +106,9 @@ def lacks_hydrogens(mol: Mol) -> bool:
         and all(atom.GetAtomicNum() != 1 for atom in atoms)
         and any(atom.GetNumRadicalElectrons() for atom in atoms)
     )
+
+
+NO_HYDROGENS = "it has no hydrogens, and room for some: add them first, or import SMILES"  # to a user, of such a one
 
 
 def legible(mol: Mol) -> Mol:

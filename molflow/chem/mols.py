@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from molflow.chem.bonds import PerceptionError, perceive
-from molflow.chem.io import open_writer, read_all
-from molflow.chem.molecule import lacks_hydrogens
-from molflow.chem.rdkit import sanitised
+from molflow.chem.io import Files, open_writer, read_all
+from molflow.chem.molecule import lacks_hydrogens, sanitised
 from molflow.chem.record import Record
 
 if TYPE_CHECKING:
@@ -17,10 +16,8 @@ if TYPE_CHECKING:
 
     from molflow.batch import Batch
 
-Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
-
-def read(files: Paths, *, sanitize: bool = True) -> list[Mol | None]:
+def read(files: Files, *, sanitize: bool = True) -> list[Mol | None]:
     """The molecules of files of any format, named or by pattern; None for one that is unreadable or, with
     ``sanitize``, that RDKit refuses.
 

@@ -10,12 +10,13 @@ import torch
 
 from molflow.batch import Batch
 from molflow.build import UserError
+from molflow.chem.arrays import Arrays, arrays_of
 from molflow.chem.bonds import PerceptionError, perceive
 from molflow.chem.convert import columns
-from molflow.chem.molecule import bond_matrix, build_mol, canonical_smiles
+from molflow.chem.molecule import bond_matrix, build_mol, canonical_smiles, sanitised
 
 if TYPE_CHECKING:
-    from rdkit.Chem import Mol, RWMol
+    from rdkit.Chem import Mol
 
 __all__ = ["bond_matrix", "canonical_smiles", "from_rdkit", "to_rdkit"]
 
@@ -36,11 +37,13 @@ def to_rdkit(batch: Batch, sanitize: bool = True) -> list[Mol | None]:
     """
     from rdkit import rdBase
 
-    flat = _Flat(batch)
+    arrays = arrays_of(batch)
     with rdBase.BlockLogs():
-        mols = [flat.perceived(k) if flat.bonds is None else flat.built(k) for k in range(len(batch))]
-        if sanitize and flat.bonds is not None:
-            mols = [sanitised(mol) for mol in mols]
+        if arrays.bonds is None:
+            mols = [_perceived(arrays, k) for k in range(len(batch))]
+        else:
+            mols = [build_mol(*arrays.labels(k), arrays.places(k)) for k in range(len(batch))]
+            mols = [sanitised(mol) for mol in mols] if sanitize else mols
     for name, values in columns(batch).items():
         for mol, value in zip(mols, values):
             if mol is not None:
@@ -89,59 +92,9 @@ def _checked(k: int, mol: Mol | None) -> Mol:
     return mol
 
 
-class _Flat:
-    """A batch as lists, molecule by molecule; the padding may lie anywhere."""
-
-    def __init__(self, batch: Batch):
-        if batch.atom is None:
-            raise UserError("these points carry no elements: they are no molecules")
-        for name in ("atom", "charge", "bond"):
-            value = getattr(batch, name)
-            if value is not None and (value.is_floating_point() or value.ndim != (3 if name == "bond" else 2)):
-                raise UserError(f"{name} holds distributions over classes: Vocabulary.decode makes labels of them")
-        if batch.pos.shape[-1] > 3:
-            raise UserError(f"molecules live in at most 3 dimensions, not {batch.pos.shape[-1]}")
-        batch = batch.to("cpu")
-        mask = batch.mask.numpy()
-        self.ends = np.cumsum(mask.sum(1)).tolist()
-        self.starts = [0, *self.ends]
-        self.numbers = batch.atom.numpy()[mask].tolist()  # type: ignore[union-attr]
-        self.charges = batch.charge.numpy()[mask].tolist() if batch.charge is not None else [0] * len(self.numbers)
-        self.pos = np.zeros((len(self.numbers), 3))
-        self.pos[:, : batch.pos.shape[-1]] = batch.pos.numpy()[mask]
-        self.bonds = None
-        if batch.bond is not None:
-            place = np.cumsum(mask, 1) - 1  # of an atom in its molecule
-            orders = np.triu(batch.bond.numpy()) * (mask[:, :, None] & mask[:, None, :])
-            orders[:, range(mask.shape[1]), range(mask.shape[1])] = 0
-            owner, i, j = np.nonzero(orders)
-            counts = np.bincount(owner, minlength=len(mask))
-            self.bonds = np.stack([place[owner, i], place[owner, j], orders[owner, i, j]], 1).tolist()
-            self.bond_starts = [0, *np.cumsum(counts).tolist()]
-
-    def built(self, k: int) -> RWMol | None:
-        start, end = self.starts[k], self.ends[k]
-        bonds = self.bonds[self.bond_starts[k] : self.bond_starts[k + 1]]  # type: ignore[index]
-        return build_mol(self.numbers[start:end], self.charges[start:end], bonds, self.pos[start:end])
-
-    def perceived(self, k: int) -> Mol | None:
-        atoms = slice(self.starts[k], self.ends[k])
-        try:
-            return perceive(self.numbers[atoms], self.pos[atoms], sum(self.charges[atoms]))
-        except PerceptionError:
-            return None
-
-
-def sanitised(mol: Mol | None) -> Mol | None:
-    """Sanitised in place, with stereo from its coordinates; None if RDKit refuses it."""
-    from rdkit import Chem
-
-    if mol is None:
+def _perceived(arrays: Arrays, k: int) -> Mol | None:
+    numbers, charges, _ = arrays.labels(k)
+    try:
+        return perceive(numbers, arrays.places(k), sum(charges))
+    except PerceptionError:
         return None
-    # the clean-up steps would rewrite charges and orders (a neutral nitro group's), so they are left out
-    steps = Chem.SANITIZE_ALL ^ Chem.SANITIZE_CLEANUP ^ Chem.SANITIZE_CLEANUP_ORGANOMETALLICS
-    if Chem.SanitizeMol(mol, steps, catchErrors=True) != Chem.SANITIZE_NONE:
-        return None
-    if mol.GetNumConformers() and np.isfinite(mol.GetConformer().GetPositions()).all():
-        Chem.AssignStereochemistryFrom3D(mol)
-    return mol

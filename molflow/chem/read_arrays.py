@@ -1,40 +1,22 @@
-"""The npz layout of flat arrays: molecule k owns atoms offsets[k] to offsets[k + 1], and bonds likewise."""
+"""The npz layout of flat arrays, read."""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from molflow.build import UserError
+from molflow.chem.arrays import Arrays
 from molflow.chem.molecule import build_mol
 from molflow.chem.record import Record, named_split, unknown_split
 
 _WHOLE = ("offsets", "numbers", "charges", "bond_offsets", "bonds")
 LAYOUT = ("offsets", "numbers", "positions", "charges", "bond_offsets", "bonds", "smiles", "split")
 SPLITS = ("split", "edm_split")
-
-
-@dataclass
-class Arrays:
-    """The columns of an npz file; those it need not have are None."""
-
-    offsets: np.ndarray  # [M + 1]
-    numbers: np.ndarray  # [A]
-    positions: np.ndarray  # [A, 3] angstrom
-    charges: np.ndarray | None  # [A]
-    bond_offsets: np.ndarray | None  # [M + 1]
-    bonds: np.ndarray | None  # [E, 3]: i, j, order
-    smiles: np.ndarray | None  # [M] bytes
-    split: np.ndarray | None  # [M]
-    props: dict[str, np.ndarray]  # each [M]
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
 
 
 def load_npz(path: Path) -> Arrays:
@@ -117,13 +99,8 @@ def _check(path: Path, arrays: Arrays) -> None:
 def npz(path: Path) -> Iterator[Record]:
     arrays = load_npz(path)
     for k in range(len(arrays)):
-        atoms = slice(arrays.offsets[k], arrays.offsets[k + 1])
-        numbers = arrays.numbers[atoms].tolist()
-        charges = [0] * len(numbers) if arrays.charges is None else arrays.charges[atoms].tolist()
-        bonds = []
-        if arrays.bonds is not None and arrays.bond_offsets is not None:
-            bonds = arrays.bonds[arrays.bond_offsets[k] : arrays.bond_offsets[k + 1]].tolist()
-        mol = build_mol(numbers, charges, bonds, arrays.positions[atoms].astype(np.float64))
+        numbers, charges, bonds = arrays.labels(k)
+        mol = build_mol(numbers, charges, bonds, arrays.places(k))
         smiles = "" if arrays.smiles is None else arrays.smiles[k]
         yield Record(
             str(path),

@@ -16,7 +16,7 @@ import numpy as np
 from molflow.atomic import clear_errors, refuse_existing
 from molflow.build import UserError
 from molflow.chem.elements import SYMBOL
-from molflow.chem.molecule import legible, number_props
+from molflow.chem.molecule import legible, number_props, sanitised
 from molflow.chem.write_npz import NpzSink
 
 if TYPE_CHECKING:
@@ -212,10 +212,8 @@ def _smi(mol: Mol) -> str:
 
     if not mol.GetNumAtoms():
         return _NOTHING + "\n"
-    try:
-        return Chem.MolToSmiles(Chem.RemoveHs(mol)) + "\n"
-    except (ValueError, RuntimeError):  # it does not sanitise: the graph as it is, hydrogens included
-        return Chem.MolToSmiles(mol) + "\n"
+    whole = sanitised(Chem.Mol(mol))  # one that RDKit refuses is written as it is, hydrogens included
+    return Chem.MolToSmiles(mol if whole is None else Chem.RemoveHs(whole)) + "\n"
 
 
 _ENCODERS: dict[str, Callable[[Any], str]] = {".sdf": _sdf, ".xyz": _xyz, ".extxyz": _extxyz, ".smi": _smi}

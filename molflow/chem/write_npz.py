@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from molflow.build import UserError
+from molflow.chem.arrays import Arrays, arrays_of, offsets_of
 from molflow.chem.molecule import number_props
 from molflow.chem.read_arrays import LAYOUT, SPLITS, load_npz
 
@@ -38,61 +39,53 @@ class NpzSink:
 
         if isinstance(molecules, Sequence):
             molecules = _batch(molecules)
-        mask = molecules.mask.cpu().numpy()
-        positions = molecules.pos.cpu().numpy()[mask]
         props = {name: np.array(values) for name, values in columns(molecules).items()}
         if molecules.atom is None:
-            self._add(mask.sum(1), None, positions, None, None, None, props)
-            return len(mask)
-        positions = np.pad(positions, ((0, 0), (0, 3 - positions.shape[1])))
-        charges = np.zeros(len(positions)) if molecules.charge is None else molecules.charge.cpu().numpy()[mask]
-        bonds, counts = None, None
-        if molecules.bond is not None:
-            place = np.cumsum(mask, 1) - 1  # of an atom in its molecule
-            orders = np.triu(molecules.bond.cpu().numpy() * molecules.pair_mask.cpu().numpy())
-            owner, i, j = np.nonzero(orders)
-            bonds = np.stack([place[owner, i], place[owner, j], orders[owner, i, j]], 1)
-            counts = np.bincount(owner, minlength=len(mask))
-        self._add(mask.sum(1), molecules.atom.cpu().numpy()[mask], positions, charges, bonds, counts, props)
-        return len(mask)
+            points = molecules.pos[molecules.mask].cpu().numpy()
+            self._add(molecules.sizes.cpu().numpy(), {"positions": points}, None, props)
+        else:
+            self._add_molecules(arrays_of(molecules), props)
+        return len(molecules)
 
     def copy(self, part: Path) -> int:
         with np.load(part, allow_pickle=False) as file:
             if "numbers" not in file.files:
-                sizes = np.diff(file["offsets"])
-                self._add(sizes, None, file["positions"], None, None, None, {})
-                return len(sizes)
+                props = {name: file[name] for name in file.files if name not in LAYOUT}
+                self._add(np.diff(file["offsets"]), {"positions": file["positions"]}, None, props)
+                return len(file["offsets"]) - 1
         arrays = load_npz(part)
-        counts = None if arrays.bond_offsets is None else np.diff(arrays.bond_offsets)
-        charges = np.zeros(len(arrays.numbers)) if arrays.charges is None else arrays.charges
-        sizes = np.diff(arrays.offsets)
-        self._add(sizes, arrays.numbers, arrays.positions, charges, arrays.bonds, counts, arrays.props)
+        self._add_molecules(arrays, arrays.props)
         return len(arrays)
+
+    def _add_molecules(self, arrays: Arrays, props: Mapping[str, np.ndarray]) -> None:
+        columns = {"numbers": arrays.numbers, "positions": arrays.positions}
+        columns["charges"] = np.zeros(len(arrays.numbers)) if arrays.charges is None else arrays.charges
+        counts = None
+        if arrays.bonds is not None and arrays.bond_offsets is not None:
+            columns["bonds"], counts = arrays.bonds, np.diff(arrays.bond_offsets)
+        self._add(np.diff(arrays.offsets), columns, counts, props)
 
     def _add(
         self,
         sizes: np.ndarray,
-        numbers: np.ndarray | None,
-        positions: np.ndarray,
-        charges: np.ndarray | None,
-        bonds: np.ndarray | None,
-        counts: np.ndarray | None,
+        columns: Mapping[str, np.ndarray],
+        bond_counts: np.ndarray | None,
         props: Mapping[str, np.ndarray],
     ) -> None:
-        kind = (numbers is not None, bonds is not None)
+        kind = ("numbers" in columns, "bonds" in columns)
         if self.kind not in (None, kind):
             raise UserError("an npz file holds molecules with bonds, molecules without, or bare points: one of them")
-        if numbers is not None and len(numbers) and not 0 <= numbers.min() <= numbers.max() <= 255:
+        numbers = columns.get("numbers", np.zeros(0, np.int64))
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() <= 255:
             raise UserError("an atomic number is outside 0-255")
         if taken := sorted({*LAYOUT, *SPLITS} & set(props)):
             raise UserError(f"a property cannot be called {taken[0]} in an npz file, where that is another column")
-        self.kind, self.dim = kind, positions.shape[1]
-        for name, column in (("numbers", numbers), ("positions", positions), ("charges", charges), ("bonds", bonds)):
-            if column is not None:
-                self.columns[name].write(np.ascontiguousarray(column, dtype=_COLUMNS[name]).tobytes())
+        self.kind, self.dim = kind, columns["positions"].shape[1]
+        for name, column in columns.items():
+            self.columns[name].write(np.ascontiguousarray(column, dtype=_COLUMNS[name]).tobytes())
         before = len(self.sizes)
         self.sizes.extend(sizes.tolist())
-        self.bond_counts.extend([] if counts is None else counts.tolist())
+        self.bond_counts.extend([] if bond_counts is None else bond_counts.tolist())
         for name in {*self.props, *props}:
             column = self.props.setdefault(name, array("d", [np.nan]) * before)
             column.extend(props[name].tolist() if name in props else [np.nan] * len(sizes))
@@ -103,10 +96,10 @@ class NpzSink:
         spooled = {"numbers": (atoms,), "positions": (atoms, self.dim), "charges": (atoms,)}
         if not has_elements:
             spooled = {"positions": (atoms, self.dim)}
-        small = {"offsets": _offsets(self.sizes)}
+        small = {"offsets": offsets_of(self.sizes)}
         if has_bonds:
             spooled["bonds"] = (sum(self.bond_counts), 3)
-            small["bond_offsets"] = _offsets(self.bond_counts)
+            small["bond_offsets"] = offsets_of(self.bond_counts)
         small |= {name: np.frombuffer(column, np.float64) for name, column in sorted(self.props.items())}
         with zipfile.ZipFile(self.file, "w") as archive:
             for name, column in small.items():
@@ -144,7 +137,3 @@ def _entry(name: str) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
     info.compress_type, info.create_system = zipfile.ZIP_DEFLATED, 3
     return info
-
-
-def _offsets(counts: array) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(np.frombuffer(counts, np.int64))]).astype(np.int64)

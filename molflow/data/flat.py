@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 
 from molflow.build import UserError
-from molflow.chem.molecule import build_mol, canonical_smiles, lacks_hydrogens
-from molflow.chem.read_arrays import Arrays
+from molflow.chem.arrays import Arrays, offsets_of
+from molflow.chem.molecule import NO_HYDROGENS, build_mol, canonical_smiles, lacks_hydrogens
 from molflow.data.checks import impossible
 from molflow.workers import Failure, map_killable
 
@@ -53,11 +53,11 @@ def ready(
     smiles = np.full(len(arrays), b"", object)
     which = np.flatnonzero(todo)
     blocks = [which[k : k + _BLOCK] for k in range(0, len(which), _BLOCK)]
-    items = ([_molecule(arrays, int(k)) for k in block] for block in blocks)
+    items = ([arrays.labels(int(k)) for k in block] for block in blocks)
     answers = map_killable(partial(_rework, aromatic=aromatic), items, workers if blocks else 0, timeout)
     for block, (_, answer) in zip(blocks, answers):
         if isinstance(answer, Failure):  # one of them hangs or crashes: each by itself
-            singles = ([_molecule(arrays, int(k))] for k in block)
+            singles = ([arrays.labels(int(k))] for k in block)
             apart = map_killable(partial(_rework, aromatic=aromatic), singles, max(1, workers or 1), timeout)
             answer = [one.message if isinstance(one, Failure) else one[0] for _, one in apart]
         for found, k in zip(answer, block.tolist()):
@@ -86,14 +86,6 @@ def _impossible(arrays: Arrays) -> dict[int, str]:
     return dict(impossible(np.diff(arrays.offsets), columns, np.diff(arrays.bond_offsets), split))
 
 
-def _molecule(arrays: Arrays, k: int) -> tuple[list[int], list[int], list[list[int]]]:
-    assert arrays.bonds is not None and arrays.bond_offsets is not None
-    atoms = slice(arrays.offsets[k], arrays.offsets[k + 1])
-    numbers = arrays.numbers[atoms].tolist()
-    charges = [0] * len(numbers) if arrays.charges is None else arrays.charges[atoms].tolist()
-    return numbers, charges, arrays.bonds[arrays.bond_offsets[k] : arrays.bond_offsets[k + 1]].tolist()
-
-
 def _rework(molecules: list[tuple], aromatic: bool) -> list[tuple[list[int], list[int], bytes] | str]:
     """The orders of each molecule's bonds, Kekule or aromatic, its charges, which sanitising may mend, and its SMILES;
     or why not."""
@@ -113,7 +105,7 @@ def _reworked(molecule: tuple, aromatic: bool) -> tuple[list[int], list[int], by
     try:
         Chem.SanitizeMol(mol)
         if lacks_hydrogens(mol):
-            return "it has no hydrogens, and room for some: add them first, or import SMILES"
+            return NO_HYDROGENS
         smiles = canonical_smiles(mol).encode()
         if not aromatic:
             Chem.Kekulize(mol, clearAromaticFlags=True)
@@ -131,15 +123,12 @@ def _only(arrays: Arrays, keep: np.ndarray) -> Arrays:
     sizes, counts = np.diff(arrays.offsets), np.diff(arrays.bond_offsets)
     atoms, edges = np.repeat(keep, sizes), np.repeat(keep, counts)
 
-    def offsets(lengths: np.ndarray) -> np.ndarray:
-        return np.concatenate([[0], np.cumsum(lengths[keep])])
-
     return Arrays(
-        offsets=offsets(sizes),
+        offsets=offsets_of(sizes[keep]),
         numbers=arrays.numbers[atoms],
         positions=arrays.positions[atoms],
         charges=arrays.charges[atoms],
-        bond_offsets=offsets(counts),
+        bond_offsets=offsets_of(counts[keep]),
         bonds=arrays.bonds[edges],
         smiles=arrays.smiles[keep],
         split=None if arrays.split is None else arrays.split[keep],

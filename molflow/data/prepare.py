@@ -10,7 +10,7 @@ import numpy as np
 from molflow.build import UserError
 from molflow.chem.bonds import perceive
 from molflow.chem.embed import embed
-from molflow.chem.molecule import bond_matrix, canonical_smiles, lacks_hydrogens
+from molflow.chem.molecule import NO_HYDROGENS, bond_matrix, canonical_smiles, lacks_hydrogens
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -55,7 +55,7 @@ def _whole(record: Record, conformers: int, seed: int) -> Mol:
         numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
         found = perceive(numbers, mol.GetConformer().GetPositions(), record.charge)
         if lacks_hydrogens(found):
-            raise UserError("it has no hydrogens, and room for some: add them first, or import SMILES")
+            raise UserError(NO_HYDROGENS)
         return found
     mol = Chem.Mol(mol)
     with rdBase.BlockLogs():

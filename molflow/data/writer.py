@@ -16,6 +16,7 @@ import numpy as np
 from molflow import __version__
 from molflow.atomic import clear_errors, refuse_existing, replacing
 from molflow.build import UserError
+from molflow.chem.arrays import offsets_of
 from molflow.data.checks import check_molecules
 from molflow.data.format import FORMAT, PROPERTY, SPLITS, VERSION, checksum, header_bytes
 
@@ -205,20 +206,17 @@ class StoreWriter:
         """{name: (dtype, shape, the array unless it waits in a file)}, wide types first so that all lie aligned."""
         molecules, atoms = len(self), sum(self._sizes)
 
-        def offsets(counts: array) -> np.ndarray:
-            return np.concatenate([[0], np.cumsum(np.frombuffer(counts, np.int64))]).astype("<i8")
-
-        ready = {"offsets": offsets(self._sizes), "split": np.frombuffer(bytes(self._split), np.uint8)}
+        ready = {"offsets": offsets_of(self._sizes), "split": np.frombuffer(bytes(self._split), np.uint8)}
         ready |= {PROPERTY + name: np.frombuffer(column, np.float64) for name, column in self._props.items()}
         rows = {"positions": (atoms, self.dim), "numbers": (atoms,), "charges": (atoms,)}
         if "bonds" in fields:
-            ready["bond_offsets"] = offsets(self._bond_counts)
+            ready["bond_offsets"] = offsets_of(self._bond_counts)
             rows["bonds"] = (sum(self._bond_counts), 3)
         types = dict(_SPOOLED)
         if max(self._sizes) <= 255:
             types["bonds"] = np.dtype("u1")
         if any(self._smiles_lengths):
-            ready["smiles_offsets"] = offsets(self._smiles_lengths)
+            ready["smiles_offsets"] = offsets_of(self._smiles_lengths)
             rows["smiles"] = (sum(self._smiles_lengths),)
         waiting = [name for name in rows if name in fields or name == "smiles"]
         columns = {name: (types[name], rows[name], None) for name in waiting}

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from molflow.build import UserError
-from molflow.metrics.molecules import AROMATIC, OTHER, Molecules, offsets_of
+from molflow.chem.arrays import Arrays, arrays_of, offsets_of
+from molflow.metrics.molecules import AROMATIC, OTHER, Molecules
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
     from molflow.batch import Batch
-    from molflow.chem.read_arrays import Arrays
     from molflow.chem.record import Record
 
 
@@ -51,44 +50,11 @@ def of_records(records: Sequence[Record], has_bonds: bool = True) -> Molecules:
 
 def of_batch(batch: Batch) -> Molecules:
     """From a batch that speaks chemistry: atomic numbers, formal charges, bond orders."""
-    if batch.atom is None:
-        raise UserError("these points carry no elements: they are no molecules to score")
-    for name, axes in (("atom", 2), ("charge", 2), ("bond", 3)):
-        value = getattr(batch, name)
-        if value is not None and (value.is_floating_point() or value.ndim != axes):
-            raise UserError(f"{name} holds distributions over classes: Vocabulary.decode makes labels of them")
-    if batch.pos.shape[-1] > 3:
-        raise UserError(f"molecules live in at most 3 dimensions, not {batch.pos.shape[-1]}")
-    batch = batch.to("cpu")
-    mask = batch.mask.numpy()
-    sizes = mask.sum(1)
-    pos = np.zeros((int(sizes.sum()), 3))
-    pos[:, : batch.pos.shape[-1]] = batch.pos.detach().numpy()[mask]
-    charges = batch.charge.numpy()[mask] if batch.charge is not None else np.zeros(len(pos))
-    bonds, counts = np.zeros((0, 3), np.int64), np.zeros(len(mask), np.int64)
-    if batch.bond is not None:
-        orders = np.triu(batch.bond.numpy(), 1) * (mask[:, :, None] & mask[:, None, :])
-        owner, i, j = np.nonzero(orders)
-        place = np.cumsum(mask, 1) - 1  # of an atom in its molecule, wherever the padding lies
-        order = orders[owner, i, j]
-        order = np.where((order >= 1) & (order <= AROMATIC), order, OTHER)
-        bonds = np.stack([place[owner, i], place[owner, j], order], 1)
-        counts = np.bincount(owner, minlength=len(mask))
-    return Molecules(
-        offsets=offsets_of(sizes),
-        numbers=batch.atom.numpy()[mask].astype(np.int64),  # type: ignore[union-attr]
-        charges=charges.astype(np.int64),
-        pos=pos,
-        bond_offsets=offsets_of(counts),
-        bonds=bonds,
-        has_pos=np.ones(len(mask), bool),
-        has_bonds=np.full(len(mask), batch.bond is not None),
-        hidden_h=np.zeros(len(mask), bool),
-    )
+    return of_arrays(arrays_of(batch), 0, len(batch))
 
 
 def of_arrays(arrays: Arrays, low: int, high: int) -> Molecules:
-    """Molecules low .. high - 1 of an npz file; one whose bonds name atoms that it lacks is unreadable."""
+    """Molecules low .. high - 1; one whose bonds name atoms that it lacks is unreadable."""
     count = high - low
     atoms = slice(arrays.offsets[low], arrays.offsets[high])
     sizes = np.diff(arrays.offsets[low : high + 1]).astype(np.int64)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from molflow.chem.arrays import offsets_of
 from molflow.metrics.gate import gate, nearest
 
 if TYPE_CHECKING:
@@ -166,11 +167,6 @@ class Molecules:
     def per_molecule_sum(self, values: np.ndarray) -> np.ndarray:
         """Sum over each molecule's atoms of ``values`` [A], [M] integers."""
         return np.bincount(self.owner, weights=values, minlength=len(self)).astype(np.int64)
-
-
-def offsets_of(counts: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Where each of several runs of such lengths begins, and the end of the last."""
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
 def _spans(offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:

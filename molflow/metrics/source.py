@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from molflow.build import UserError
-from molflow.chem.io import expand, format_of, named_files, read
+from molflow.chem.io import expand, format_of, named_files, names_of, read
 from molflow.chem.note import checksum_of, read_note
 from molflow.chem.record import unknown_split
 from molflow.metrics.intake import of_arrays, of_batch, of_mols, of_records
@@ -44,12 +44,8 @@ class Source:
     timeout: float = 30.0  # seconds for one molecule's bonds
 
     def __post_init__(self):
-        given = [self.molecules] if isinstance(self.molecules, (str, os.PathLike)) else self.molecules
-        named = (
-            isinstance(given, (list, tuple)) and bool(given) and all(isinstance(x, (str, os.PathLike)) for x in given)
-        )
-        self.files = self._expanded(given) if named else []
-        self.total = None if self.files else _count(given)
+        self.files = self._expanded(names_of(self.molecules))
+        self.total = None if self.files else _count(self.molecules)
         self._digest = hashlib.sha256()
         self._perceived = 0
 

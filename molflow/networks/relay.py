@@ -63,6 +63,8 @@ class Relay(Network):
     def grown(self, weights: Mapping[str, Tensor], fewer: Network) -> dict[str, Tensor]:
         assert isinstance(fewer, Relay)
         out: dict[str, Tensor] = {}
+        if [type(runner) for runner in self.runners] != [type(runner) for runner in fewer.runners]:
+            raise UserError("its runners are others")
         for k, (runner, known) in enumerate(zip(self.runners, fewer.runners)):
             start = f"runners.{k}."
             theirs = {name.removeprefix(start): value for name, value in weights.items() if name.startswith(start)}

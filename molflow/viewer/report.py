@@ -10,6 +10,7 @@ from typing import Any
 
 from molflow.batch import Batch
 from molflow.build import UserError
+from molflow.chem.io import names_of
 from molflow.data.store import Store
 from molflow.evaluate import Given, score
 from molflow.metrics.keys import KeySet
@@ -102,11 +103,7 @@ def report_page(
 
 
 def _name(molecules: Any) -> str:
-    if isinstance(molecules, (list, tuple)) and molecules and isinstance(molecules[0], (str, os.PathLike)):
-        return ", ".join(Path(path).name for path in molecules)
-    if isinstance(molecules, (str, os.PathLike)):
-        return Path(molecules).name
-    return "molecules"
+    return ", ".join(Path(path).name for path in names_of(molecules)) or "molecules"
 
 
 def _examples(reasons: dict[int, str]) -> list[int]:

@@ -51,9 +51,26 @@ def smiles_of(mol: Mol | None) -> str:
         return ""
     with rdBase.BlockLogs():
         try:
-            return Chem.MolToSmiles(Chem.RemoveHs(Chem.Mol(mol), sanitize=False))
+            return Chem.MolToSmiles(_bare(mol))
         except (ValueError, RuntimeError):
             return ""
+
+
+def _bare(mol: Mol) -> Mol:
+    """Without hydrogens, but for those that something else than a single bond holds; nothing is sanitised."""
+    from rdkit import Chem
+
+    marked, marks = Chem.Mol(mol), Chem.RemoveHsParameters()
+    marks.removeMapped = False
+    for bond in marked.GetBonds():
+        for atom in (bond.GetBeginAtom(), bond.GetEndAtom()):
+            if atom.GetAtomicNum() == 1 and bond.GetBondType() != Chem.BondType.SINGLE:
+                atom.SetAtomMapNum(1)
+    bare = Chem.RemoveHs(marked, marks, sanitize=False)
+    for atom in bare.GetAtoms():
+        if atom.GetAtomicNum() == 1:
+            atom.SetAtomMapNum(0)
+    return bare
 
 
 def drawing(mol: Mol | None, width: int = 150, height: int = 110) -> str:
@@ -66,7 +83,7 @@ def drawing(mol: Mol | None, width: int = 150, height: int = 110) -> str:
         return ""
     with rdBase.BlockLogs():
         try:
-            flat = Chem.RemoveHs(Chem.Mol(mol), sanitize=False)
+            flat = _bare(mol)
             flat.UpdatePropertyCache(strict=False)
             Chem.FastFindRings(flat)
             rdDepictor.Compute2DCoords(flat)

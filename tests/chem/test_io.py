@@ -61,6 +61,37 @@ def test_molecules_survive_a_file(tmp_path, batch, suffix):
         assert pos == pytest.approx(batch.pos[2, : len(pos)].numpy(), abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("numbers", "bonds"),
+    [
+        ([8, 1, 1], [(0, 1, 2), (0, 2, 1)]),  # a hydrogen with a double bond
+        ([6, 1, 1, 1, 7, 8, 8], [(0, 1, 1), (0, 2, 1), (0, 3, 1), (0, 4, 1), (4, 5, 2), (4, 6, 2)]),  # of five bonds
+        ([6, 1, 1, 1, 1, 1], [(0, k, 1) for k in range(1, 6)]),
+    ],
+)
+def test_what_is_no_molecule_is_not_mended_in_smiles(tmp_path, numbers, bonds):
+    path = tmp_path / "wrong.smi"
+    with open_writer(path) as out:
+        out.write([build_mol(numbers, [0] * len(numbers), bonds, np.eye(len(numbers), 3))])
+    written = Chem.MolFromSmiles(path.read_text(), sanitize=False)
+    orders = sorted(bond.GetBondTypeAsDouble() for bond in written.GetBonds())
+    assert written.GetNumAtoms() == len(numbers)
+    assert orders == sorted(order for _, _, order in bonds)
+
+
+def test_points_in_parts_keep_their_properties(tmp_path):
+    points = Batch(torch.randn(3, 4, 2), torch.ones(3, 4).bool(), props={"kind": torch.tensor([1.0, 2.0, 3.0])})
+    for name, part in (("a", points[:2]), ("b", points[2:])):
+        with open_writer(tmp_path / f"{name}.npz") as out:
+            out.write(part)
+    with open_writer(tmp_path / "joined.npz") as out:
+        out.copy(tmp_path / "a.npz")
+        out.copy(tmp_path / "b.npz")
+    with np.load(tmp_path / "joined.npz") as file:
+        assert file["kind"].tolist() == [1, 2, 3]
+        assert file["positions"] == pytest.approx(points.pos.reshape(-1, 2).numpy())
+
+
 @pytest.mark.parametrize("suffix", [".xyz", ".xyz.gz", ".extxyz"])
 def test_atoms_survive_an_xyz_file(tmp_path, batch, suffix):
     path = tmp_path / f"molecules{suffix}"

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from molflow.build import UserError
+from molflow.chem.molecule import build_mol
 from molflow.cli import main
 from molflow.viewer import page
 from molflow.viewer.document import Page, embed, text
@@ -20,6 +21,7 @@ from molflow.viewer.figures import similarity
 from molflow.viewer.gather import chosen
 from molflow.viewer.plots import Line, chart, histogram, ticks
 from molflow.viewer.provenance import beside
+from molflow.viewer.structure import smiles_of
 
 HOSTILE = "</script><img src=x onerror=\"document.title='hacked'\"><script>document.title='hacked'</script>"
 
@@ -155,3 +157,10 @@ def test_a_report_beside_the_molecules_tells_where_they_come_from_if_it_means_th
     facts = beside(entry)
     assert facts["model"] == "small" and facts["seed"] == 3 and facts["molflow, then"] == "0.1.0"
     assert beside(entry | {"checksum": "sha256:2"}) == {}
+
+
+def test_a_hydrogen_that_something_else_than_a_single_bond_holds_is_shown():
+    water = build_mol([8, 1, 1], [0, 0, 0], [(0, 1, 1), (0, 2, 1)])
+    wrong = build_mol([8, 1, 1], [0, 0, 0], [(0, 1, 2), (0, 2, 1)])
+    assert smiles_of(water) == "O"
+    assert smiles_of(wrong) == "[H]=[OH]"
