@@ -26,7 +26,7 @@ def pick_device(name: str = "auto") -> torch.device:
     if kind not in present:
         raise unknown("device", name, DEVICES)
     if not present[kind]:
-        raise UserError(f"no {kind} device here; use --device cpu, or auto for the best there is")
+        raise UserError(f"no {kind} device here; take cpu, or auto for the best there is")
     count = torch.cuda.device_count() if kind == "cuda" else 1
     if index and (not index.isdecimal() or int(index) >= count):
         raise UserError(f"no device {name!r}: of {kind} this machine has {count}, numbered from 0")

@@ -42,6 +42,11 @@ def verb(monkeypatch):
     return register
 
 
+def test_help_tells_which_words_may_be_left_out(capsys):
+    assert main(["info", "--help"]) == 0
+    assert "usage: molflow info [TARGET] [options]" in capsys.readouterr().out
+
+
 def test_help_lists_every_verb(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out

@@ -108,7 +108,7 @@ def cut(path, share=0.5):
         ("sample model --solver rk5", "unknown solver 'rk5'"),
         ("sample model --atoms 0", "'0' holds no possible size"),
         ("sample model --atoms few", "'few' is no size; write 12, 9-29"),
-        ("sample model --device cuda", "no cuda device here; use --device cpu"),
+        ("sample model --device cuda", "no cuda device here; take cpu"),
         ("sample model --device gpu", "unknown device 'gpu'"),
         ("sample model --workers -1", "workers"),
         ("sample model --out some.sdf", "some.sdf exists; choose another name, or say --overwrite"),

@@ -53,11 +53,17 @@ def parse(function: Callable, argv: Sequence[str], prog: str) -> dict[str, Any]:
     return keywords
 
 
+def _usage(parameter: Parameter) -> str:
+    name = parameter.name.upper()
+    text = f"{name} [{name} ...]" if _is_list(parameter.hint) else name
+    return f"[{text}]" if _may_be_none(parameter.hint) else text
+
+
 def parser_of(function: Callable, prog: str) -> argparse.ArgumentParser:
     """The argument parser of a function; values stay text, ``call`` gives them their types."""
     text, _, examples = read_docstring(function)
     parameters = parameters_of(function)
-    shown = [p.name.upper() + f" [{p.name.upper()} ...]" * _is_list(p.hint) for p in parameters if p.positional]
+    shown = [_usage(parameter) for parameter in parameters if parameter.positional]
     if _takes_overrides(function):
         shown.append("[key=value ...]")
     parser = _Parser(

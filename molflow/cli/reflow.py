@@ -15,7 +15,7 @@ def reflow(
     out: str = "pairs.safetensors",
     steps: int | None = None,
     evaluations: int | None = None,
-    seed: int = 0,
+    seed: int = 1,
     atoms: str | None = None,
     valid_only: bool = False,
     device: str = "auto",
@@ -35,7 +35,7 @@ def reflow(
         out: the data file, .safetensors
         steps: steps from noise to sample (default: the model's)
         evaluations: instead of --steps, how often the network is asked
-        seed: of the noise; another one than the samples that will be scored have
+        seed: of the noise; not that of the samples that will be scored (`molflow sample` takes 0)
         atoms: sizes wanted, such as 12, 9-29 or 9,12,15-17, or a formula (default: as in the training set)
         valid_only: leave out what `strict` calls invalid; the student then learns another law than its teacher's
         device: auto, cpu, cuda or mps
@@ -45,7 +45,7 @@ def reflow(
 
     Examples:
         molflow reflow runs/teacher --pairs 200000 --out pairs.safetensors
-        molflow reflow small --pairs 1000 --steps 100 --seed 1 --out pairs.safetensors
+        molflow reflow small --pairs 1000 --steps 100 --out pairs.safetensors
     """
     import time
 

@@ -15,7 +15,7 @@ def tell(
     *,
     steps: Sequence[int] = (),
     n: int = 4000,
-    seed: int = 0,
+    seed: int = 1,
     device: str = "auto",
     workers: int | None = None,
     out: str | None = None,
@@ -33,7 +33,7 @@ def tell(
         model: a run folder, the path of its weights, or a shipped model by name
         steps: numbers of steps to learn it for: few err otherwise than many (default: the model's own)
         n: molecules to draw for each; a run that was killed goes on when the command is given again
-        seed: of these molecules; another one than those that will be scored have
+        seed: of these molecules; not that of the samples that will be scored (`molflow sample` takes 0)
         device: auto, cpu, cuda or mps
         workers: processes that share the work (default: one a processor of a CPU; beside a GPU, where they only write,
             a few)
