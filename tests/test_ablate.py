@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -19,13 +20,17 @@ from molflow.training.optimizers import make_optimizer
 FILE = Path(__file__).resolve().parent.parent / "benchmarks" / "ablate.py"
 
 
-@pytest.fixture(scope="module")
-def ablate():
-    spec = importlib.util.spec_from_file_location("ablate", FILE)
+def loaded(file: Path):
+    spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def ablate():
+    return loaded(FILE)
 
 
 def test_every_arm_builds_and_differs_from_the_base(ablate, few_molecules):
@@ -70,3 +75,12 @@ def test_the_errors_of_a_network_that_moves_nothing_are_those_of_the_noise(ablat
     scaled = [error / (1 - t) for error, t in zip(found["pos"], ablate.TIMES)]
     assert scaled == pytest.approx([scaled[0]] * len(scaled), rel=0.01) and scaled[0] > 0.5  # angstrom
     assert min(found["atom"]) > 0.5
+
+
+def test_the_page_has_the_rows_of_the_results():
+    show = loaded(FILE.with_name("ablate_show.py"))
+    results = json.loads((FILE.parent / "results" / "ablate.json").read_text())
+    page = (FILE.parent.parent / "docs" / "ablations.md").read_text(encoding="utf-8")
+    assert show.filled(page, results) == page, "python benchmarks/ablate_show.py writes it anew"
+    lines = page.split("## Errors")[0].splitlines()
+    assert sum(line.startswith("| ") and not line.startswith("| arm |") for line in lines) == len(results["arms"])
