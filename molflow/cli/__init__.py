@@ -86,9 +86,7 @@ def _run(argv: list[str]) -> int:
         argv = [*argv[1:], "--help"]
     if not argv or argv[0] in ("-h", "--help"):
         print(_overview("molflow", VERBS, "3D molecules and point clouds by flow matching."))
-        print(
-            "`molflow --version` says which this is; --debug, with any verb, where an error was found."
-        )
+        print("`molflow --version` says which this is; --debug, with any verb, where an error was found.")
         return 0 if argv else 2
     if argv[0] in ("-V", "--version"):
         from molflow import __version__
