@@ -19,6 +19,7 @@ from molflow.data.censuses import Censuses
 from molflow.facts import Facts
 from molflow.networks.relay import Relay
 from molflow.run import made_with
+from molflow.solvers.schedule import LEARNED
 
 
 def join(sources: Sequence[str | Path], at: Sequence[float], out: str | Path) -> Path:
@@ -39,7 +40,7 @@ def join(sources: Sequence[str | Path], at: Sequence[float], out: str | Path) ->
         _check_alike(sources[0], first, source, card)
     starts = [0.0, *at]
     network: dict[str, Any] = {"name": "relay", "runners": [card.config.network for card in cards], "starts": starts}
-    config = replace(first.config, network=network)
+    config = _on_a_grid(replace(first.config, network=network))
     weights: dict[str, Tensor] = {}
     for k, source in enumerate(sources):
         runner = load(source, device="cpu").network
@@ -69,8 +70,13 @@ def part(source: str | Path, t: float, out: str | Path) -> Path:
         config = parse_config(legs[k]["config"])
         provenance = {key: value for key, value in legs[k].items() if key not in ("model", "start", "config")}
     facts = card.facts if tells(config.network) else replace(card.facts, censuses=Censuses())
-    save(out, network.runners[k].state_dict(), config, facts, provenance)
+    save(out, network.runners[k].state_dict(), _on_a_grid(config), facts, provenance)
     return Path(out)
+
+
+def _on_a_grid(config: Config) -> Config:
+    """Learned times go with the weights that they were learned for: quadratic ones in their place."""
+    return replace(config, sample=replace(config.sample, grid="quadratic")) if config.sample.grid == LEARNED else config
 
 
 def _check_alike(one: str | Path, mine: Card, other: str | Path, theirs: Card) -> None:

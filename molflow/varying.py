@@ -12,13 +12,16 @@ from molflow.batch import Batch
 from molflow.build import UserError
 from molflow.checkpoint import load, read_card
 from molflow.chem.census import CENSUS, take
+from molflow.composition import Composition, grouped
+from molflow.couplings.coupling import Chain
 from molflow.device import fast_matmul
 from molflow.experiment import make_coupling
 from molflow.geometry import centre
-from molflow.rng import Rng
+from molflow.rng import Rng, seed_of
 from molflow.solvers.integrate import integrate
 
 PARENT = "parent"  # the property that tells which molecule a variant is of
+_STREAM = 0x7A21A  # keeps their noise apart from that of samples, which the same seed and number give
 
 
 def vary(
@@ -35,8 +38,8 @@ def vary(
     """``copies`` variants of each molecule, next to one another; their property ``parent`` tells whose they are.
 
     Each is carried along the model's path to noise, back to time ``t``, and completed from there: near 0 little is left
-    of it, near 1 nearly all. A model that is told what molecules have is told what this one has. ``how`` is as for
-    ``Model.sample``.
+    of it, near 1 nearly all. A model that is told what molecules have is told what this one has, and a ``composition``
+    pulls towards its own formula. ``how`` is as for ``Model.sample``.
 
     >>> import molflow
     >>> made = molflow.load("small").sample(2, seed=0, steps=20, atoms=9)
@@ -49,9 +52,10 @@ def vary(
         raise UserError(f"copies must be at least 1, not {copies}")
     config, flow = read_card(model).config, load(model, device)
     method = flow.how(**how)
-    wanted = flow.asked(None, method)
     times = [t, *(s for s in flow.times(method) if s > t)]
-    coupling = make_coupling(config, flow)
+    pairing = [each for each in make_coupling(config, flow).couplings if each.alone and not each.renews]
+    coupling = Chain(pairing)  # of others noise is drawn as it comes: a variant has nothing to do with other molecules
+    groups = grouped(flow.vocabulary)[1].to(flow.device)
     whole = flow.vocabulary.encode(molecules.replace(props={})).to(flow.device)
     if config.data.centred:
         whole = whole.replace(pos=centre(whole.pos, whole.mask))
@@ -63,11 +67,14 @@ def vary(
 
     @torch.no_grad()
     def completed(places: np.ndarray) -> Batch:
-        x1, rng = whole[parents[places].tolist()], Rng(seed, torch.as_tensor(numbers[places], device=flow.device))
+        x1, rng = (
+            whole[parents[places].tolist()],
+            Rng(seed_of(seed, _STREAM), torch.as_tensor(numbers[places], device=flow.device)),
+        )
         x0, x1 = coupling(flow.prior(x1, rng), x1, rng)
         fresh = flow.prior(x1, rng) if flow.path.mixes else None
         x = flow.path.sample(x0, x1, torch.full((len(x1),), t, device=flow.device), rng, fresh)
-        steer = flow.steering(wanted, method, seed, numbers[places], x1) if CENSUS in x1.props else None
+        steer = Composition.of(x1, groups, method.composition) if method.composition else None
         field = flow.flow(method.temperature, method.haste, steer, flow.drawing(method), method.precision)
         with fast_matmul(flow.device):
             return flow.read(integrate(field, x, times, method.method(), rng))

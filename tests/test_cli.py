@@ -47,6 +47,11 @@ def test_help_tells_which_words_may_be_left_out(capsys):
     assert "usage: molflow info [TARGET] [options]" in capsys.readouterr().out
 
 
+def test_a_closed_standard_output_is_no_error(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["completion", "bash"]) == 0
+
+
 def test_help_lists_every_verb(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out

@@ -56,6 +56,15 @@ def test_a_model_joined_with_itself_samples_what_it_samples(make, tmp_path, caps
     assert all(map(torch.equal, sampled(a), sampled(tmp_path / "b")))
 
 
+def test_learned_times_go_with_the_weights_they_were_learned_for(make, tmp_path, capsys):
+    tuned, whole, taken = make("a", 1), str(tmp_path / "whole"), str(tmp_path / "part")
+    assert main(["tune", tuned, "--steps", "6", "--n", "4", "--grid", "learned"]) == 0
+    assert main(["relay", tuned, make("b", 2), "--at", "0.5", "--out", whole]) == 0
+    assert f"{whole} has quadratic ones" in capsys.readouterr().err
+    assert main(["relay", whole, "--part", "0.2", "--out", taken]) == 0
+    assert sampled(whole) and sampled(taken)
+
+
 def test_a_leg_is_the_models_own_until_it_hands_over(make, tmp_path):
     """The state at the hand-over is the first model's, and what comes of it from there the second's."""
     a, b = make("a", 1), make("b", 2, path={"pos": {"name": "linear", "cap": 1000}, "atom": "jump", "bond": "jump"})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import pytest
 import torch
 from rdkit import Chem
@@ -9,6 +12,7 @@ from rdkit import Chem
 import molflow
 from molflow.batch import Batch
 from molflow.build import UserError
+from molflow.checkpoint import CONFIG, pretrained
 from molflow.chem.formula import formula_of
 from molflow.cli import main
 from molflow.data.store import Store
@@ -39,10 +43,34 @@ def test_late_they_come_back_and_early_they_do_not(model, given):
     assert early.sizes.tolist() == late.sizes.tolist() == given.sizes.repeat_interleave(2).tolist()
 
 
-def test_a_model_that_is_told_keeps_formulas(given):
-    made = vary("qm9-relay", given, 0.3, copies=2, device="cpu")
+@pytest.mark.parametrize(("model", "more"), [("qm9-relay", {}), ("qm9", {"steps": 10, "composition": 8})])
+def test_a_model_that_is_told_and_one_that_is_pulled_keep_formulas(model, more, given):
     wanted = [formula_of(mol) for mol in Batch.to_rdkit(given) for _ in range(2)]
-    assert sum(formula_of(mol) == formula for mol, formula in zip(made.to_rdkit(), wanted)) >= 6
+
+    def kept(**how) -> int:
+        made = vary(model, given, 0.3, copies=2, device="cpu", **how)
+        return sum(formula_of(mol) == formula for mol, formula in zip(made.to_rdkit(), wanted))
+
+    assert kept(**more) >= 6
+    assert not more or kept(**more) > kept(**{**more, "composition": 0})
+
+
+def test_variants_of_a_models_own_samples_do_not_start_from_their_noise():
+    """With the seed that both take when nothing is said."""
+    parents = molflow.load("qm9-fast", device="cpu").sample(12, seed=0, steps=6)
+    made = vary("qm9-fast", parents, 0.05, steps=6, device="cpu")
+    assert sum(a == b for a, b in zip(smiles(made), smiles(parents))) <= 2
+
+
+@pytest.mark.parametrize("coupling", [["minibatch_ot", "align"], ["reflow"]], ids=["minibatch_ot", "reflow"])
+def test_a_variant_has_nothing_to_do_with_other_molecules(given, coupling, tmp_path):
+    shutil.copytree(pretrained()["small"], tmp_path / "other")
+    card = json.loads((tmp_path / "other" / CONFIG).read_text())
+    card["config"]["coupling"] = coupling
+    (tmp_path / "other" / CONFIG).write_text(json.dumps(card))
+    among, alone = (vary(tmp_path / "other", batch, 0.3, steps=4, device="cpu") for batch in (given, given[:1]))
+    assert torch.equal(among[0].bond, alone[0].bond)
+    assert torch.allclose(among[0].pos, alone[0].pos, atol=1e-3)
 
 
 def test_a_variant_depends_on_its_molecule_its_number_and_the_seed_alone(given):
@@ -83,6 +111,20 @@ def test_the_command_writes_variants_with_their_parents(given, tmp_path, capsys)
 def test_mistakes_are_explained(given, more, message):
     with pytest.raises(UserError, match=message):
         vary("small", given, **more)
+
+
+def test_a_model_of_aromatic_bonds_is_given_such(tmp_path, capsys):
+    """Its data have them, and a molecule of its own is no foreign one."""
+    (tmp_path / "rings.smi").write_text("c1ccccc1\nc1ccncc1\nc1cncnc1\nc1ccoc1\n")
+    data, run = str(tmp_path / "rings.safetensors"), str(tmp_path / "run")
+    line = ["data", "import", str(tmp_path / "rings.smi"), "--aromatic", "--fractions", "1,0,0"]
+    assert main([*line, "--out", data, "--workers", "0"]) == 0
+    tiny = ["network.width=16", "network.pair_width=8", "network.layers=1", "network.heads=2", "network.vectors=2"]
+    assert main(["train", "configs/small.yaml", f"data.path={data}", "train.steps=1", *tiny, "--out", run]) == 0
+    molflow.write(Store(data).batch([0]), tmp_path / "ring.sdf")
+    made = str(tmp_path / "made.sdf")
+    assert main(["vary", run, str(tmp_path / "ring.sdf"), "--t", "0.9", "--steps", "2", "--out", made]) == 0
+    assert len(molflow.read(made, sanitize=False)) == 1
 
 
 def test_elements_that_the_model_does_not_know_are_named(root):

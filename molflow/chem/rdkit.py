@@ -66,7 +66,7 @@ def from_rdkit(mols: Sequence[Mol], aromatic: bool = False) -> Batch:
     """
     from rdkit import rdBase
 
-    sizes = [_checked(k, mol).GetNumAtoms() for k, mol in enumerate(mols)]
+    sizes = [checked(k, mol).GetNumAtoms() for k, mol in enumerate(mols)]
     out = Batch.of_sizes(torch.tensor(sizes, dtype=torch.long))
     labels = [(atom.GetAtomicNum(), atom.GetFormalCharge()) for mol in mols for atom in mol.GetAtoms()]
     node = torch.zeros(*out.mask.shape, 2, dtype=torch.long)
@@ -82,7 +82,8 @@ def from_rdkit(mols: Sequence[Mol], aromatic: bool = False) -> Batch:
     return out.replace(pos=torch.from_numpy(pos), atom=atom, charge=charge, bond=torch.from_numpy(bond))
 
 
-def _checked(k: int, mol: Mol | None) -> Mol:
+def checked(k: int, mol: Mol | None) -> Mol:
+    """Molecule k of several, if it has coordinates and all of its hydrogens are atoms."""
     if mol is None:
         raise UserError(f"molecule {k} is None")
     if mol.GetNumAtoms() and not mol.GetNumConformers():

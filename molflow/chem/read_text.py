@@ -23,9 +23,16 @@ _LONGEST = 10  # digits of a number of atoms that is one
 
 def number_or_none(text: str) -> float | None:
     try:
-        return float(text)
+        return number_of(text)
     except ValueError:
         return None
+
+
+def number_of(text: str) -> float:
+    """As files write one: an identifier such as 2020_12, which Python takes for a number, is none."""
+    if "_" in text:
+        raise ValueError(text)
+    return float(text)
 
 
 def told(fields: dict[str, str]) -> dict[str, Any]:
@@ -123,7 +130,7 @@ def _frame(lines: Lines, count: int, comment: str) -> dict[str, Any]:
         row = line.replace("*^", "e").split()
         try:
             numbers.append(_element(row[element]))
-            positions.append([float(entry) for entry in row[first : first + 3]])
+            positions.append([number_of(entry) for entry in row[first : first + 3]])
         except (ValueError, IndexError):
             positions.append([])
         if len(positions[-1]) != 3:
@@ -148,10 +155,10 @@ def _give_back(lines: Lines, taken: list[str]) -> None:
 
 
 def _element(text: str) -> int:
-    """Its atomic number, or 0 for a word that is no element."""
+    """Its atomic number, or 0 for a word that is no element, and for a dummy atom."""
     if text.isdecimal():
         return int(text) if int(text) < 119 else 0
-    if not text[0].isalpha():
+    if not text[0].isalpha() and text != "*":
         raise ValueError(text)
     return _NUMBER_OF.get(text.upper(), 0)
 

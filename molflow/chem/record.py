@@ -56,6 +56,20 @@ def unknown_split(name: str) -> UserError:
     return unknown("split", name, ("train", "val", "test"))
 
 
+def _decoded(line: str) -> str:
+    """A line whose bytes are characters as UTF-8, without its mark; one that is no UTF-8 as Latin-1.
+
+    >>> _decoded("caf\xc3\xa9"), _decoded("caf\xe9")
+    ('café', 'café')
+    """
+    if line.isascii():
+        return line
+    try:
+        return line.encode("latin-1").decode().removeprefix("\ufeff")
+    except UnicodeDecodeError:
+        return line
+
+
 class Lines:
     """The lines of a text file, gzipped or not, without their ends; a damaged archive ends them with ``error`` set."""
 
@@ -69,9 +83,9 @@ class Lines:
     def _read(self) -> Iterator[str]:
         opened = gzip.open if self.path.lower().endswith(".gz") else open
         try:
-            with opened(self.path, "rt", encoding="utf-8-sig", errors="replace") as file:
+            with opened(self.path, "rt", encoding="latin-1") as file:
                 for line in file:
-                    yield line.rstrip("\n")
+                    yield _decoded(line.rstrip("\n"))
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             self.error = f"the gzipped file is cut or damaged here ({error})"
         except OSError as error:

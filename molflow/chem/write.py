@@ -212,8 +212,10 @@ def _smi(mol: Mol) -> str:
 
     if not mol.GetNumAtoms():
         return _NOTHING + "\n"
-    whole = sanitised(Chem.Mol(mol))  # one that RDKit refuses is written as it is, hydrogens included
-    return Chem.MolToSmiles(mol if whole is None else Chem.RemoveHs(whole)) + "\n"
+    whole = sanitised(Chem.Mol(mol))
+    if whole is None:  # as it is: each atom with the hydrogens that it has, so that no reader adds some
+        return Chem.MolToSmiles(mol, allHsExplicit=True) + "\n"
+    return Chem.MolToSmiles(Chem.RemoveHs(whole)) + "\n"
 
 
 _ENCODERS: dict[str, Callable[[Any], str]] = {".sdf": _sdf, ".xyz": _xyz, ".extxyz": _extxyz, ".smi": _smi}

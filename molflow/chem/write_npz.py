@@ -14,7 +14,7 @@ import numpy as np
 
 from molflow.build import UserError
 from molflow.chem.arrays import Arrays, arrays_of, offsets_of
-from molflow.chem.molecule import number_props
+from molflow.chem.molecule import bond_matrix, number_props
 from molflow.chem.read_arrays import LAYOUT, SPLITS, load_npz
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class NpzSink:
         from molflow.chem.convert import columns
 
         if isinstance(molecules, Sequence):
-            molecules = _batch(molecules)
+            self._add_molecules(_arrays(molecules), _props(molecules))
+            return len(molecules)
         props = {name: np.array(values) for name, values in columns(molecules).items()}
         if molecules.atom is None:
             points = molecules.pos[molecules.mask].cpu().numpy()
@@ -117,19 +118,39 @@ class NpzSink:
             column.close()
 
 
-def _batch(mols: Sequence[Mol | None]) -> Batch:
-    import torch
-    from rdkit import Chem
+def _arrays(mols: Sequence[Mol | None]) -> Arrays:
+    """With Kekule orders, or where there are none with the bonds that are marked aromatic as such."""
+    from rdkit import Chem, rdBase
 
-    from molflow.chem.rdkit import from_rdkit
+    from molflow.chem.rdkit import checked
 
-    whole = [Chem.Mol() if mol is None else mol for mol in mols]
-    props = [number_props(mol) for mol in whole]
-    columns = {
-        name: torch.tensor([prop.get(name, np.nan) for prop in props], dtype=torch.float64)
-        for name in sorted({name for prop in props for name in prop})
-    }
-    return from_rdkit(whole).replace(props=columns)
+    whole = [checked(k, Chem.Mol() if mol is None else mol) for k, mol in enumerate(mols)]
+    labels = [(atom.GetAtomicNum(), atom.GetFormalCharge()) for mol in whole for atom in mol.GetAtoms()]
+    with rdBase.BlockLogs():
+        bonds = [_bonds(mol) for mol in whole]
+    return Arrays(
+        offsets_of([mol.GetNumAtoms() for mol in whole]),
+        np.array([number for number, _ in labels], np.int64),
+        np.concatenate([np.zeros((0, 3)), *(mol.GetConformer().GetPositions() for mol in whole if mol.GetNumAtoms())]),
+        np.array([charge for _, charge in labels], np.int64),
+        offsets_of([len(rows) for rows in bonds]),
+        np.concatenate([np.zeros((0, 3), np.int64), *bonds]),
+    )
+
+
+def _bonds(mol: Mol) -> np.ndarray:
+    try:
+        orders = bond_matrix(mol)
+    except UserError:
+        orders = bond_matrix(mol, aromatic=True)
+    i, j = np.triu(orders).nonzero()
+    return np.stack([i, j, orders[i, j]], 1)
+
+
+def _props(mols: Sequence[Mol | None]) -> dict[str, np.ndarray]:
+    found = [{} if mol is None else number_props(mol) for mol in mols]
+    names = sorted({name for props in found for name in props})
+    return {name: np.array([props.get(name, np.nan) for props in found]) for name in names}
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

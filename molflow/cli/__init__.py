@@ -46,10 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _ended_in_order():
             code = _run(argv)
-        sys.stdout.flush()
+        if sys.stdout:  # which there is not where it was closed, `>&-`
+            sys.stdout.flush()
         return code
     except BrokenPipeError:  # `molflow ... | head`: nobody reads on; Python must not try to flush again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

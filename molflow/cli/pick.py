@@ -81,8 +81,11 @@ def pick(
         for record in records(sources, found.indices):
             if text := verbatim(record, suffix):
                 file.write_text(text)
-            else:
+                continue
+            try:
                 file.write([bonded(record)])
+            except UserError as error:
+                raise UserError(f"{record}: {error}") from None
     made_of = [
         {"file": each["file"], "checksum": each["checksum"], "note": read_note(each["file"], each["checksum"])}
         for each in found.inputs

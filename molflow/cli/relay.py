@@ -27,7 +27,10 @@ def relay(
         molflow relay runs/early runs/late --at 0.6 --out runs/relay
         molflow relay qm9-relay --part 0.9 --out runs/end
     """
+    import sys
+
     from molflow.build import UserError
+    from molflow.checkpoint import read_card
     from molflow.cli.outputs import check_model
     from molflow.relay import join
     from molflow.relay import part as taken
@@ -36,4 +39,6 @@ def relay(
         raise UserError("--part takes one model out of one that was joined: give it that one, and no --at")
     check_model(out, models, overwrite)
     path = join(models, at, out) if part is None else taken(models[0], part, out)
+    if (grid := read_card(path).config.sample.grid) != read_card(models[0]).config.sample.grid:
+        print(f"note: learned times go with the weights they were learned for: {path} has {grid} ones", file=sys.stderr)
     print(f"{path} written; try: molflow sample {path} --n 100 --out molecules.sdf")

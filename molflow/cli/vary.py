@@ -46,6 +46,7 @@ def vary(
 
     from molflow.batch import Batch
     from molflow.build import UserError
+    from molflow.checkpoint import read_card
     from molflow.chem.io import WRITABLE, format_of, open_writer
     from molflow.chem.mols import read
     from molflow.cli.outputs import check_outputs
@@ -62,7 +63,8 @@ def vary(
         print(f"note: {len(mols) - len(whole)} of {len(mols)} molecules of {file} are left out", file=sys.stderr)
     solver = method.get("solver")
     how = {**method, "steps": steps, "solver": solver and component(solver)}
-    batch = Batch.from_rdkit([mols[k] for k in whole])
+    aromatic = 4 in read_card(model).facts.vocabulary.bonds
+    batch = Batch.from_rdkit([mols[k] for k in whole], aromatic=aromatic)
     made = varied(model, batch, t, copies=copies, seed=seed, device=device, progress=sys.stderr.isatty(), **how)
     numbers = torch.from_numpy(np.array(whole)[made.props[PARENT].numpy()])
     with open_writer(out, overwrite) as writer:

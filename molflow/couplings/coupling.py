@@ -20,6 +20,7 @@ class Coupling(ABC):
     pairs = True  # noise comes to depend on the data
     turns = False  # gives the noise the data's orientation, which only networks that turn with it may see
     lowers = True  # never raises a batch's transport cost
+    alone = True  # pairs each molecule by itself, whatever else is in the batch
     renews = False  # brings noise of its own in the place of what it is given
     props: tuple[str, ...] = ()  # properties of the molecules that it reads
 
@@ -47,6 +48,7 @@ class Chain(Coupling):
         self.pairs = any(coupling.pairs for coupling in self.couplings)
         self.turns = any(coupling.turns for coupling in self.couplings)
         self.lowers = all(coupling.lowers for coupling in self.couplings)
+        self.alone = all(coupling.alone for coupling in self.couplings)
         self.renews = any(coupling.renews for coupling in self.couplings)
         self.props = tuple(dict.fromkeys(name for coupling in self.couplings for name in coupling.props))
         if self.renews and len(self.couplings) > 1:

@@ -55,15 +55,16 @@ def header_bytes(columns: dict[str, tuple[np.dtype, tuple[int, ...]]], meta: dic
 def open_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays of a data file, mapped into memory and not yet read, and its metadata."""
     path = Path(path)
-    foreign = UserError(
-        f"{path} is not a molflow data file. If it holds molecules (SDF, xyz, SMILES, CSV, npz), convert it:\n"
+    advice = (
+        ". If it holds molecules (SDF, xyz, SMILES, CSV, npz), convert it:\n"
         f"  molflow data import {path} --out {path.name.split('.')[0] or 'molecules'}.safetensors"
     )
+    foreign = UserError(f"{path} is not a molflow data file{'' if path.suffix == '.safetensors' else advice}")
     try:
         with open(path, "rb") as file:
             total = os.fstat(file.fileno()).st_size
             length = int.from_bytes(file.read(8), "little")
-            text = file.read(length) if length <= min(_LONGEST_HEADER, total) else b""
+            text = file.read(length) if length <= _LONGEST_HEADER else b""
     except FileNotFoundError:
         raise no_file(path, ". Make one with `molflow data qm9` or `molflow data import`, or check the path") from None
     except IsADirectoryError:
@@ -75,7 +76,7 @@ def open_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], di
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     if not text.startswith(b"{"):
-        raise foreign
+        raise foreign if total else cut(path, total)
     try:
         entries = json.loads(text)
         meta = dict(entries.pop("__metadata__", {}))

@@ -56,6 +56,9 @@ class Source:
                 files += self._stores(pattern)
             else:
                 files += expand(pattern)
+        for file in files:
+            if not file.is_file():  # it is read more than once
+                raise UserError(f"{file} is a pipe or a device: save what it gives to a file first")
         return files
 
     def _stores(self, pattern: str | os.PathLike[str]) -> list[Path]:

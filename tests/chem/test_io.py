@@ -79,6 +79,51 @@ def test_what_is_no_molecule_is_not_mended_in_smiles(tmp_path, numbers, bonds):
     assert orders == sorted(order for _, _, order in bonds)
 
 
+def test_smiles_of_what_is_no_molecule_gain_no_hydrogens(tmp_path):
+    """A reader adds hydrogens to an atom that does not say how many it has."""
+    wrong = build_mol([7, 6, 1, 1, 1], [0] * 5, [(0, 1, 3), (1, 2, 1), (1, 3, 1), (1, 4, 1)], np.eye(5, 3))
+    with open_writer(tmp_path / "wrong.smi") as out:
+        out.write([wrong])
+    (record,) = read(tmp_path / "wrong.smi")
+    record.mol.UpdatePropertyCache(strict=False)
+    hidden = sum(atom.GetTotalNumHs() for atom in record.mol.GetAtoms())
+    assert record.mol.GetNumAtoms() + hidden == 5
+
+
+@pytest.mark.parametrize("text", ["2020_12", "1_0.5"])
+def test_an_identifier_is_no_number(tmp_path, text):
+    block = METHANE.replace("$$$$", f">  <ID>\n{text}\n\n$$$$")
+    assert "ID" not in next(read(write(tmp_path / "a.sdf", block))).props
+    frame = WATER.split("\n")
+    frame[2] = frame[2].replace(frame[2].split()[1], text)
+    assert next(read(write(tmp_path / "a.xyz", "\n".join(frame)))).error
+
+
+def test_text_that_is_no_utf8_is_read_as_latin1(tmp_path):
+    block = METHANE.replace("$$$$", ">  <name>\ncafé\n\n$$$$")
+    for encoding in ("utf-8", "utf-8-sig", "latin-1"):
+        (tmp_path / "a.sdf").write_bytes(block.encode(encoding))
+        (record,) = read(tmp_path / "a.sdf")
+        assert "café" in record.text and record.mol.GetNumAtoms() == 5
+
+
+def test_dummy_atoms_are_no_damage(tmp_path):
+    dummy = build_mol([0, 8], [0, 0], [], np.eye(2, 3))
+    with open_writer(tmp_path / "a.xyz") as out:
+        out.write([dummy])
+        out.write([build_mol([8], [0], [], np.zeros((1, 3)))])
+    first, second = read(tmp_path / "a.xyz")
+    assert first.reason == "unknown_element" and not second.error
+
+
+def test_a_ring_without_a_kekule_structure_is_written_to_npz_too(tmp_path):
+    with open_writer(tmp_path / "a.npz") as out:
+        out.write([ring(5), ring(6)])
+    odd, even = read(tmp_path / "a.npz")
+    assert sorted(bond.GetBondTypeAsDouble() for bond in odd.mol.GetBonds()) == [1.0] * 5 + [1.5] * 5
+    assert Chem.MolToSmiles(Chem.RemoveHs(even.mol)) == "c1ccccc1"
+
+
 def test_points_in_parts_keep_their_properties(tmp_path):
     points = Batch(torch.randn(3, 4, 2), torch.ones(3, 4).bool(), props={"kind": torch.tensor([1.0, 2.0, 3.0])})
     for name, part in (("a", points[:2]), ("b", points[2:])):

@@ -158,6 +158,17 @@ def test_padding_changes_nothing(coupling, pair, make):
         assert torch.equal(y.tidy().bond, z.tidy().bond)
 
 
+def test_one_that_pairs_each_molecule_by_itself_does_so(coupling, pair):
+    x0, x1 = pair
+    if not coupling.alone:
+        pytest.skip("it pairs the molecules of a batch with one another")
+    whole, _ = couple(coupling, x0, x1)
+    for k in (0, 2, len(SIZES) - 1):
+        one, _ = coupling(x0[k : k + 1], x1[k : k + 1], Rng(0, torch.tensor([k])))
+        n = SIZES[k]
+        assert torch.allclose(one.pos[0, :n], whole.pos[k, :n], atol=1e-5)
+
+
 def test_same_stream_same_pairing(coupling, pair):
     (a0, a1), (b0, b1) = couple(coupling, *pair), couple(coupling, *pair)
     assert torch.equal(a0.pos, b0.pos)

@@ -192,10 +192,13 @@ def test_a_missing_file_names_the_verb_that_makes_one(tmp_path):
 def test_a_file_cut_anywhere_is_refused(tmp_path):
     path = write(tmp_path / "two.safetensors").path
     whole = path.read_bytes()
-    for length in (0, 5, 8, 60, len(whole) // 2, len(whole) - 2):
+    for length in (0, 9, 60, len(whole) // 2, len(whole) - 2):
         path.write_bytes(whole[:length])
-        with pytest.raises(UserError, match=r"cut short|not a molflow data file"):
+        with pytest.raises(UserError, match="cut short"):
             Store(path)
+    path.write_bytes(whole[:5])
+    with pytest.raises(UserError, match="not a molflow data file$"):
+        Store(path)
     path.write_bytes(whole[:-1])
     with pytest.raises(UserError, match=f"cut short .{len(whole) - 1:,} of {len(whole):,} bytes"):
         Store(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 
 import numpy as np
 import pytest
@@ -291,3 +292,9 @@ def test_a_reference_with_a_split_of_no_name_is_refused(tmp_path):
     with pytest.raises(UserError, match="trian"):
         score([embedded("CO")], reference=path)
     score(path)  # of what is scored, the split says nothing
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.sdf")
+    with pytest.raises(UserError, match=r"a\.sdf is a pipe"):
+        score(str(tmp_path / "a.sdf"))
