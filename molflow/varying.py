@@ -67,10 +67,8 @@ def vary(
 
     @torch.no_grad()
     def completed(places: np.ndarray) -> Batch:
-        x1, rng = (
-            whole[parents[places].tolist()],
-            Rng(seed_of(seed, _STREAM), torch.as_tensor(numbers[places], device=flow.device)),
-        )
+        x1 = whole[parents[places].tolist()]
+        rng = Rng(seed_of(seed, _STREAM), torch.as_tensor(numbers[places], device=flow.device))
         x0, x1 = coupling(flow.prior(x1, rng), x1, rng)
         fresh = flow.prior(x1, rng) if flow.path.mixes else None
         x = flow.path.sample(x0, x1, torch.full((len(x1),), t, device=flow.device), rng, fresh)
