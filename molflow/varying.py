@@ -52,6 +52,8 @@ def vary(
         raise UserError(f"copies must be at least 1, not {copies}")
     config, flow = read_card(model).config, load(model, device)
     method = flow.how(**how)
+    if method.composition and not flow.vocabulary.kinds:
+        raise UserError("composition pulls towards the formula of a molecule, and these are points: give it 0")
     times = [t, *(s for s in flow.times(method) if s > t)]
     pairing = [each for each in make_coupling(config, flow).couplings if each.alone and not each.renews]
     coupling = Chain(pairing)  # of others noise is drawn as it comes: a variant has nothing to do with other molecules

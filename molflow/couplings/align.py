@@ -22,6 +22,8 @@ class Align(Coupling):
     do after three or four. ``report`` says what that would bring, ``benchmarks/couplings.py`` what it takes.
     """
 
+    alone = True
+
     def __init__(self, permute: bool = True, rotate: bool = True, rounds: int = 1):
         if rounds < 1:
             raise UserError(f"coupling align: rounds must be at least 1, not {rounds}")

@@ -20,7 +20,7 @@ class Coupling(ABC):
     pairs = True  # noise comes to depend on the data
     turns = False  # gives the noise the data's orientation, which only networks that turn with it may see
     lowers = True  # never raises a batch's transport cost
-    alone = True  # pairs each molecule by itself, whatever else is in the batch
+    alone = False  # pairs each molecule by itself, whatever else is in the batch: then variants are paired so, too
     renews = False  # brings noise of its own in the place of what it is given
     props: tuple[str, ...] = ()  # properties of the molecules that it reads
 

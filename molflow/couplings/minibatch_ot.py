@@ -37,8 +37,6 @@ class MinibatchOT(Coupling):
       for classes a large weight makes it the prior exactly (Cheng & Schwing 2025).
     """
 
-    alone = False
-
     def __init__(
         self,
         method: Literal["exact", "sinkhorn", "unbalanced"] = "exact",

@@ -22,6 +22,7 @@ class Reflow(Coupling):
 
     props = ("pair",)
     lowers = False
+    alone = True
     renews = True
 
     def __init__(self, prior: Callable[[Batch, Rng], Batch], seed: int | None = None):
