@@ -169,7 +169,7 @@ def draw(rows: list[Row], at: int) -> None:
 def compared(rows: list[Row], at: int) -> dict[str, dict[int, dict[str, Any]]]:
     """{arm: {seed: how it differs from its base}}; an arm that was sampled in two ways as the model is today."""
     found: dict[str, dict[int, dict[str, Any]]] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: name_of(row) == row["arm"]):  # those sampled as today come last
         base = base_of(row, rows)
         if base is None or row["molecules asked"] != 45_000 or row["seed"] not in COLOURS or row["arm"] in SAMPLED_ONLY:
             continue
