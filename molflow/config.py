@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +19,7 @@ from molflow.yamlfile import read_yaml, told_by_line
 
 EPOCHS = 10.0  # of a run that is told no length
 LENGTHS = ("epochs", "steps", "minutes")
+_COMPONENTS = ("network", "times", "objective", "prior", "path", "loss", "sample")  # that have keys of their own below
 Component = str | dict[str, Any]  # a name, or {name: ..., keyword: ...}
 
 
@@ -41,14 +44,16 @@ class DataConfig:
         _require("data.workers", self.workers, self.workers >= 0, "0 or more")
 
 
+_WEIGHTS = {"pos": 1.0, "atom": 0.5, "charge": 0.5, "bond": 0.5}  # of the losses of fields
+
+
 @dataclass(frozen=True)
 class LossConfig:
-    weights: dict[str, float] = field(  # of each field, and of distances of near atoms, which count if they have one
-        default_factory=lambda: {"pos": 1.0, "atom": 0.5, "charge": 0.5, "bond": 0.5}
-    )
+    weights: dict[str, float] = field(default_factory=dict)  # where they differ, and of distances of near atoms
     hint: float = 0.5  # share of the steps that train with a previous prediction at hand
 
     def __post_init__(self):
+        object.__setattr__(self, "weights", {**_WEIGHTS, **self.weights})
         allowed = "at least 0 and below 1: the other steps teach to predict without a hint, as each sample begins"
         _require("loss.hint", self.hint, 0 <= self.hint < 1, allowed)
         for name, weight in self.weights.items():
@@ -141,6 +146,7 @@ def read_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         raise UserError(f"cannot read {near}" + (f"; there are {shipped}" if shipped else "")) from None
     overrides = overrides or {}
     for key, value in overrides.items():
+        _begin_with_default(values, key)
         set_key(values, key, value)
     train = values.get("train")
     if isinstance(train, dict):  # a length given beside the file replaces the file's
@@ -156,11 +162,25 @@ def parse_config(values: Mapping[str, Any], where: str = "") -> Config:
     return from_mapping(Config, values, where)
 
 
+def _begin_with_default(values: dict[str, Any], key: str) -> None:
+    """Where a key within a component is set, and the file names no such component: the default one."""
+    whole, default, place = key.split("."), Config().to_dict(), values
+    for k, name in enumerate(whole[:-1]):
+        if not isinstance(default, dict) or name not in default or not isinstance(place, dict):
+            return
+        default = default[name]
+        if name not in place and (k > 0 or name in _COMPONENTS):
+            place[name] = copy.deepcopy(default)
+        place = place.get(name)
+
+
 def set_key(values: dict[str, Any], key: str, value: Any) -> None:
     """values["a"]["b"] = value for key ``a.b``; text is read as YAML (``1e-3``, ``[a, b]``, ``null``)."""
     *parents, last = key.split(".")
     for parent in parents:
         inner = values.get(parent)
+        if isinstance(inner, list):
+            raise UserError(f"{key}: {parent} is a list, which is given whole: {parent}='{inner}'")
         if isinstance(inner, str) and parents[-1] == parent:  # network.width=64 where the file says network: dense
             inner = {"name": inner}
         values[parent] = inner if isinstance(inner, dict) else {}
@@ -185,4 +205,8 @@ def _require(key: str, value: Any, holds: bool, what: str) -> None:
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(entry) for key, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.item() if hasattr(value, "item") else value  # of NumPy

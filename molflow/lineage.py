@@ -97,7 +97,6 @@ def taught_by(config: Config, facts: Facts) -> tuple[Model, Facts]:
         )
     if card.facts.dim != facts.dim:
         raise UserError(f"train.teacher: {source} knows {card.facts.dim} dimensions, and the data have {facts.dim}")
-    missing = set(facts.vocabulary.atoms) - set(card.facts.vocabulary.atoms)
-    if missing:
-        raise UserError(f"train.teacher: {source} knows no {', '.join(sorted(missing))}, which the data hold")
+    if missing := facts.vocabulary.beyond(card.facts.vocabulary):
+        raise UserError(f"train.teacher: {source} knows no {', '.join(missing)}, which the data hold")
     return load(source, device="cpu"), replace(card.facts, censuses=card.facts.censuses or facts.censuses)

@@ -60,7 +60,8 @@ class Run:
 
     def start(self, config: Config, checksum: str) -> None:
         """A folder for a new run; what an earlier one left in it goes, and files of other origin stay."""
-        origin: dict[str, Any] = {**made_with(), "data": config.data.path, "data_checksum": checksum}
+        text = dump_config(config)  # before anything goes: it may be none that can be written
+        origin: dict[str, Any] = {**made_with(), "data": str(config.data.path), "data_checksum": checksum}
         for key, model in (("init", config.train.init), ("teacher", config.train.teacher)):
             if not model:
                 continue
@@ -73,7 +74,7 @@ class Run:
             path.unlink(missing_ok=True)
         shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._write_config(config)
+        write_atomically(self.config, text)
         write_json(self.origin, origin)
 
     def check_same(self, config: Config, checksum: str) -> None:
@@ -107,7 +108,7 @@ class Run:
         """
         for path in self._leftovers():
             path.unlink(missing_ok=True)
-        self._write_config(config)
+        write_atomically(self.config, dump_config(config))
         rows = [row for row in self.read_metrics() if row["step"].isdecimal() and int(row["step"]) <= step]
         if rows:
             text = io.StringIO()
@@ -117,9 +118,6 @@ class Run:
             write_atomically(self.metrics, text.getvalue())
         else:
             self.metrics.unlink(missing_ok=True)
-
-    def _write_config(self, config: Config) -> None:
-        write_atomically(self.config, dump_config(config))
 
     def _leftovers(self) -> list[Path]:
         """Temporary files of a process that was killed while it wrote."""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+import yaml
 
 from molflow.build import UserError
 from molflow.chem.vocabulary import Vocabulary
@@ -12,6 +17,7 @@ from molflow.data.sizes import Sizes
 from molflow.data.store import Store
 from molflow.experiment import make_model, make_objective
 from molflow.facts import Facts
+from molflow.run import Run
 from molflow.sampling import Sampling
 
 FACTS = Facts(Vocabulary(("H", "C", "N+"), (), (0, 1, 2)), Sizes({3: 1, 5: 3}), 1.5, 3, "sha256:abc")
@@ -47,6 +53,34 @@ def test_overrides_are_typed_as_the_file_is(tmp_path):
     assert config.train.steps is None
     assert config.network == {"name": "dense", "width": 64}
     assert (list(config.coupling), config.seed) == (["independent"], 7)
+
+
+def test_a_key_within_a_part_that_the_file_leaves_out_changes_the_default_one(tmp_path):
+    (tmp_path / "c.yaml").write_text("path: {pos: linear, atom: jump}\nloss: {weights: {atom: 0.7}}\n")
+    overrides = {"network.width": "64", "prior.pos.scale": "1.2", "loss.weights.pos": "2", "path.bond.lead": "2"}
+    config = read_config(tmp_path / "c.yaml", overrides)
+    assert config.network == {"name": "dense", "width": 64}
+    assert config.prior == {**Config().prior, "pos": {"name": "gaussian", "scale": 1.2}}
+    assert config.loss.weights == {"pos": 2.0, "atom": 0.7, "charge": 0.5, "bond": 0.5}
+    assert config.path["bond"] == {"name": "jump", "lead": 2}
+    (tmp_path / "l.yaml").write_text("coupling: [align]\n")
+    with pytest.raises(UserError, match="coupling is a list, which is given whole"):
+        read_config(tmp_path / "l.yaml", {"coupling.0.rotate": "false"})
+
+
+def test_a_configuration_that_cannot_be_written_takes_nothing_with_it(tmp_path):
+    old = parse_config({"data": {"path": "a.safetensors"}})
+    Run(tmp_path / "run").start(old, "sum")
+    (tmp_path / "run" / "model.safetensors").write_bytes(b"weights")
+    with pytest.raises(yaml.YAMLError):
+        Run(tmp_path / "run").start(replace(old, network={"name": "dense", "width": object()}), "sum")
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == b"weights"
+    data = replace(old.data, path=Path("b.safetensors"))
+    strange = replace(old, data=data, network={"name": "dense", "width": np.int64(8)})
+        old, data=replace(old.data, path=Path("b.safetensors")), network={"name": "dense", "width": np.int64(8)}
+    )
+    Run(tmp_path / "run").start(strange, "sum")
+    assert read_config(tmp_path / "run" / "config.yaml").network == {"name": "dense", "width": 8}
 
 
 def test_set_key_makes_the_mappings_on_the_way():

@@ -14,7 +14,7 @@ from molflow.config import parse_config
 from molflow.data.sizes import Sizes
 from molflow.experiment import make_model
 from molflow.facts import Facts
-from molflow.lineage import begin_from
+from molflow.lineage import begin_from, taught_by
 from molflow.networks.dense import RARE
 
 FEW = Vocabulary(("H", "C", "N+"), bonds=(0, 1, 2))
@@ -83,6 +83,14 @@ def test_labels_in_another_order_or_another_network_are_refused(stirred, noise, 
     turned = facts(Vocabulary(("C", "H", "N+", "S"), bonds=(0, 1, 2)))
     with pytest.raises(UserError, match="in another order"):
         begin_from(tmp_path, make_model(config, turned).network, turned, config)
+
+
+def test_a_teacher_that_lacks_a_label_of_the_data_is_refused_before_it_teaches(stirred, noise, tmp_path):
+    config = parse_config({**noise, "network": DENSE})
+    save(tmp_path, stirred(config, facts(FEW), 0, by=0.2).network.state_dict(), config, facts(FEW), {})
+    lesson = parse_config({**noise, "network": DENSE, "objective": "distill", "train": {"teacher": str(tmp_path)}})
+    with pytest.raises(UserError, match="knows no S, Cl, bonds of order 3, which the data hold"):
+        taught_by(lesson, facts(MORE))
 
 
 def test_a_relay_of_other_runners_is_refused(stirred, noise, tmp_path):

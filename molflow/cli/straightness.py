@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from molflow.data.store import Store
+    from molflow.generate import Model
+    from molflow.objectives.objective import Objective
 
 BARS = 10  # lines of the curve that is printed
 
@@ -56,6 +62,7 @@ def straightness(
     loaded, store = load(model, device), Store(data) if data else None
     if store is not None and store.dim != loaded.dim:
         raise UserError(f"{data} has {store.dim} dimensions, and {model} was trained on {loaded.dim}")
+    objective = _pairing(model, loaded, store) if store is not None else None
     found = measure(loaded, n, steps=steps, grid=grid, seed=seed, atoms=atoms, progress=sys.stderr.isatty())
     print(f"{model}: {n} samples, {steps} Euler steps on a {grid} grid, seed {seed}, on {loaded.device}")
     print(f"straightness: {found.value:.4f} +- {found.error:.4f} (0 is straight)")
@@ -64,17 +71,13 @@ def straightness(
     for low, high, value in binned(found.times, found.curve):
         print(f"  t {low:.2f}-{high:.2f}  {value:.4f}  {'#' * round(40 * value / (max(found.curve) or 1))}")
     figures = {"model": model, "grid": grid, "seed": seed, **found.to_dict()}
-    if store is not None:
+    if objective is not None and store is not None:
         from molflow.data.loader import Loader
-        from molflow.experiment import make_objective
 
-        card = read_card(model)
-        objective = make_objective(replace(card.config, objective="matching"), loaded.to("cpu"))  # it pairs alike
-        objective.coupling.prepare(store.prop_names, store.meta)
         few = store.indices("train")[: max(n, 1)]
-        pairs = card.config.data.pairs
+        pairs = read_card(model).config.data.pairs
         batches = (batch for _, batch in Loader(store, few, pairs, epochs=1))
-        costs = coupling_costs(objective, loaded.vocabulary.encode, batches, seed)
+        costs = coupling_costs(objective, loaded.to("cpu").vocabulary.encode, batches, seed)
         print(f"the coupling on {len(few)} molecules of {data}, angstrom^2 a molecule:")
         for name, value in costs.items():
             print(f"  {name}: {value:.4f}")
@@ -82,6 +85,18 @@ def straightness(
     if json:
         write_json(json, finite(figures))
         print(f"{json} written")
+
+
+def _pairing(model: str, loaded: Model, store: Store) -> Objective:
+    """What pairs noise with the data as the model's training did."""
+    from molflow.checkpoint import read_card
+    from molflow.experiment import make_objective
+
+    config = read_card(model).config
+    config = replace(config, objective="matching", train=replace(config.train, teacher=None))  # a student's pairs, too
+    objective = make_objective(config, loaded)
+    objective.coupling.prepare(store.prop_names, store.meta)
+    return objective
 
 
 def binned(times: tuple[float, ...], curve: tuple[float, ...]) -> list[tuple[float, float, float]]:

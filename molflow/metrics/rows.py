@@ -103,7 +103,10 @@ class Spool:
         place, end = 0, self._file.tell()
         while place < end:
             self._file.seek(place)
-            some = self._file.readlines(_AT_ONCE)
+            some, size = [], 0
+            while size < _AT_ONCE and (line := self._file.readline()):  # readlines() would leave no place to tell
+                some.append(line)
+                size += len(line)
             place = self._file.tell()
             self._file.seek(0, os.SEEK_END)
             yield from some

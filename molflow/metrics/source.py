@@ -118,10 +118,10 @@ class Source:
                     part = part[wanted[(wanted >= low) & (wanted < high)] - low]
                 yield self._bonded(part, part.per_molecule_sum(part.charges)) if self.perceive else part
         else:
-            has_bonds = _with_bonds(path)
+            has_bonds = bonds_in(path)
             records = (record for record in read(path) if self.split == "all" or self._in_split(_split(record)))
             while chunk := list(islice(records, BLOCK)):
-                part = of_records([_hydrogenated(r) for r in chunk], has_bonds)
+                part = of_records([hydrogenated(r) for r in chunk], has_bonds)
                 yield self._bonded(part, np.array([r.charge for r in chunk])) if self.perceive else part
 
     def _in_split(self, split):
@@ -181,7 +181,7 @@ def _has_bonds(item: Mol | Batch | None) -> bool:
     return item is not None and not hasattr(item, "mask") and item.GetNumBonds() > 0  # type: ignore[union-attr]
 
 
-def _with_bonds(path: Path) -> bool:
+def bonds_in(path: Path) -> bool:
     """Whether one of the file's molecules has bonds, as of a list; its format may have a place for them or not."""
     for record in read(path):
         if not record.has_bonds:
@@ -198,7 +198,7 @@ def _split(record: Record) -> int:
     return record.split or 0
 
 
-def _hydrogenated(record: Record) -> Record:
+def hydrogenated(record: Record) -> Record:
     """With the hydrogens that its SMILES states by leaving them out, and otherwise as it is written."""
     from rdkit import Chem, rdBase
 

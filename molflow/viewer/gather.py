@@ -14,7 +14,7 @@ from molflow.data.store import Store
 from molflow.metrics.intake import of_records
 from molflow.metrics.molecules import Molecules
 from molflow.metrics.perception import with_bonds
-from molflow.metrics.source import STORE, Source
+from molflow.metrics.source import STORE, Source, bonds_in, hydrogenated
 from molflow.rng import numpy_generator
 
 _TITLE = 200  # characters of a title; more is no name
@@ -59,18 +59,18 @@ def _are_text(source: Source) -> bool:
 
 
 def _from_files(source: Source, wanted: Sequence[int]) -> Iterator[Gathered]:
-    numbers, number = set(wanted), -1
-    index, records = [], []
+    numbers, start = set(wanted), 0
     for path in source.files:
-        for record in read(path):
-            number += 1
+        index, records = [], []
+        for number, record in enumerate(read(path), start):
+            start = number + 1
             if number in numbers:
                 index.append(number)
                 records.append(record)
-    molecules = of_records(records)
-    if source.perceive:
-        molecules = with_bonds(molecules, [record.charge for record in records], 1)
-    yield Gathered(index, molecules, [_title(r.mol) for r in records], [dict(r.props) for r in records])
+        molecules = of_records([hydrogenated(record) for record in records], bonds_in(path))
+        if source.perceive:
+            molecules = with_bonds(molecules, [record.charge for record in records], 1)
+        yield Gathered(index, molecules, [_title(r.mol) for r in records], [dict(r.props) for r in records])
 
 
 def _from_blocks(source: Source, given: Any, wanted: Sequence[int]) -> Iterator[Gathered]:

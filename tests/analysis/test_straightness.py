@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 
 import molflow
 from molflow.analysis.straightness import coupling_costs, of_ways, straightness, ways
+from molflow.checkpoint import CONFIG, pretrained
 from molflow.chem.vocabulary import Vocabulary
 from molflow.cli import main
 from molflow.config import parse_config
@@ -158,3 +160,14 @@ def test_the_command_tells_and_writes_all(tmp_path, capsys):
     assert "exists" in capsys.readouterr().err
     assert main(["straightness", str(tmp_path / "untrained"), "--n", "8", "--steps", "2"]) == 2
     assert "moves nothing" in capsys.readouterr().err
+
+
+def test_a_student_tells_of_its_coupling_too(root, tmp_path):
+    shutil.copytree(pretrained()["small"], tmp_path / "student")
+    card = json.loads((tmp_path / "student" / CONFIG).read_text())
+    card["config"]["train"]["teacher"] = "small"
+    (tmp_path / "student" / CONFIG).write_text(json.dumps(card))
+    line = ["straightness", str(tmp_path / "student"), "--n", "2", "--steps", "2", "--device", "cpu"]
+    data = str(root / "data" / "small.safetensors")
+    assert main([*line, "--data", data, "--json", str(tmp_path / "s.json")]) == 0
+    assert json.loads((tmp_path / "s.json").read_text())["coupling"]

@@ -138,6 +138,13 @@ def test_fcd_sees_no_hydrogens():
         assert without_hydrogens(full) == without_hydrogens(bare) == bare
 
 
+def test_rows_come_back_in_their_order_however_many_are_read_at_once(monkeypatch):
+    monkeypatch.setattr("molflow.metrics.rows._AT_ONCE", 100)
+    spool, keys = Spool(), [f"{k:032x}" for k in range(40)]
+    spool.add("".join(f'{k},a.sdf,{k},strict,5,5,True,True,True,,"C",{key}\n' for k, key in enumerate(keys)))
+    assert [row["index"] for row in spool.rows({"strict": "no reference"})] == list(range(40))
+
+
 def test_rows_are_spooled_and_written_for_the_protocols_asked(tmp_path):
     spool = Spool()
     key = "0" * 32

@@ -12,13 +12,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+import molflow
 from molflow.build import UserError
 from molflow.chem.molecule import build_mol
 from molflow.cli import main
 from molflow.viewer import page
 from molflow.viewer.document import Page, embed, text
 from molflow.viewer.figures import similarity
-from molflow.viewer.gather import chosen
+from molflow.viewer.gather import chosen, gather
 from molflow.viewer.plots import Line, chart, histogram, ticks
 from molflow.viewer.provenance import beside
 from molflow.viewer.structure import smiles_of
@@ -109,6 +110,13 @@ def test_unreadable_records_are_counted_and_not_drawn(small_sdf, tmp_path):
     made = page(path, strain=False).html()
     assert "9 molecules" in made and "1 more cannot be drawn" in made
     assert "unreadable" in made
+
+
+def test_an_xyz_file_has_no_bonds_until_they_are_perceived(small_sdf, tmp_path):
+    molflow.write(molflow.read(small_sdf)[:4], tmp_path / "a.xyz")
+    bare, perceived = (gather(str(tmp_path / "a.xyz"), [0, 2], perceive=each).molecules for each in (False, True))
+    assert not bare.has_bonds.any()
+    assert perceived.has_bonds.all() and len(perceived.bonds)
 
 
 def test_a_file_without_coordinates_is_refused(tmp_path):
