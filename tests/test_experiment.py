@@ -77,8 +77,6 @@ def test_a_configuration_that_cannot_be_written_takes_nothing_with_it(tmp_path):
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == b"weights"
     data = replace(old.data, path=Path("b.safetensors"))
     strange = replace(old, data=data, network={"name": "dense", "width": np.int64(8)})
-        old, data=replace(old.data, path=Path("b.safetensors")), network={"name": "dense", "width": np.int64(8)}
-    )
     Run(tmp_path / "run").start(strange, "sum")
     assert read_config(tmp_path / "run" / "config.yaml").network == {"name": "dense", "width": 8}
 
