@@ -126,6 +126,7 @@ def score(
         spool,
         drawn.checksum if drawn else "",
         known.described() if known else (),
+        (*(type(each).__name__ for each in measurements), subset * any(each.tier != "fast" for each in measurements)),
     )
 
 

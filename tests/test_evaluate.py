@@ -119,6 +119,13 @@ def test_distributions_stand_beside_their_floor(mols, tmp_path):
     assert "not_applicable" in score(mols).sections["distributions"]
 
 
+@pytest.mark.parametrize("other", [{"subset": 3}, {"tier": "fast"}])
+def test_reports_that_measured_something_else_do_not_add_up(mols, other):
+    one = score(mols[:4], tier="forcefield", subset=2)
+    with pytest.raises(ValueError, match="tier, subset"):
+        one + score(mols[4:8], **{"tier": "forcefield", "subset": 2, **other})
+
+
 def test_reports_on_different_references_do_not_add_up(mols):
     ours, others = score(mols[:3], reference=mols[3:9]), score(mols[:3], reference=mols[4:9])
     with pytest.raises(ValueError, match="the same"):

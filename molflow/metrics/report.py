@@ -50,6 +50,7 @@ class Report:
     spool: Spool | None = None
     reference: str = ""  # tells one from another
     compared: tuple[dict[str, Any], ...] = ()  # what it was read from
+    measured: tuple[Any, ...] = ()  # the measurements by name, and how many molecules those that are slow take
     sections: dict[str, Any] = field(init=False)  # descriptors, distributions, energy, ...
 
     def __post_init__(self):
@@ -156,11 +157,12 @@ class Report:
         return self.spool
 
     def _terms(self) -> tuple:
-        return self.seed, self.shard.sample.size, list(self.shard.tallies), sorted(self.training), self.reference
+        read = sorted(self.training), self.reference
+        return self.seed, self.measured, self.shard.sample.size, list(self.shard.tallies), *read
 
     def __add__(self, other: Report) -> Report:
         if self._terms() != other._terms():
-            raise ValueError("reports add up where seed, protocols, subset and reference are the same")
+            raise ValueError("reports add up where seed, protocols, tier, subset and reference are the same")
         training = {name: _both(keys, other.training[name]) for name, keys in self.training.items()}
         sums: dict[str, Any] = {"shard": self.shard + other.shard, "inputs": self.inputs + other.inputs}
         return replace(self, training=training, extra={}, spool=None, **sums)
