@@ -36,6 +36,7 @@ class Picked:
     left: dict[str, int]  # {condition: molecules that meet it and all before}; "read" is all
     protocol: str  # whose verdicts these are
     inputs: tuple[dict[str, Any], ...] = ()  # what was read, with checksums
+    bondless: int = 0  # molecules that the protocol could not judge, having no bonds
 
     @cached_property
     def molecules(self) -> Batch | list[Mol | None]:
@@ -103,8 +104,12 @@ def pick(
         raise UserError(f"protocol {judge} cannot tell: {why}")
 
     alone = {name: 0 for name in KEEP if name in keep and name not in ("unique", "novel")}
-    judged = (row for row in report.rows() if row["protocol"] == judge and _meets(row, alone))
-    kept = [(row["index"], row["identity"], row["novel"]) for row in judged]
+    kept, bondless = [], 0
+    for row in report.rows():
+        if row["protocol"] == judge:
+            bondless += row["reason"] == "no_bonds"
+            if _meets(row, alone):
+                kept.append((row["index"], row["identity"], row["novel"]))
     left = {"read": report.n, **alone}
     if atoms is not None:
         met = {k for k, counts in enumerate(_formulas(molecules)) if fits(counts)}
@@ -120,7 +125,7 @@ def pick(
     if n is not None and n < len(kept):
         kept = kept[:n]
         left["asked for"] = n
-    return Picked(molecules, [index for index, *_ in kept], left, judge, report.inputs)
+    return Picked(molecules, [index for index, *_ in kept], left, judge, report.inputs, bondless)
 
 
 def _meets(row: dict[str, Any], left: dict[str, int]) -> bool:

@@ -169,3 +169,15 @@ def test_batches_and_data_files_are_told_how(mols, few_molecules):
 
 def test_a_formula_counts_hydrogens_that_a_smiles_implies():
     assert formula_of(Chem.MolFromSmiles("CCO")) == parse("C2H6O") == formula_of(embedded("CCO"))
+
+
+def test_molecules_that_fail_for_want_of_bonds_are_told(mols, tmp_path, capsys):
+    molflow.write(mols[:2], tmp_path / "a.sdf")
+    molflow.write(mols[:2], tmp_path / "a.xyz")
+    files = [str(tmp_path / "a.sdf"), str(tmp_path / "a.xyz")]
+    line = ["pick", *files, "--keep", "valid", "--out", str(tmp_path / "b.sdf"), "--overwrite"]
+    assert main(line) == 0
+    assert "2 of 4 have no bonds, which protocol strict asks for" in capsys.readouterr().err
+    assert main([*line, "--perceive"]) == 0
+    assert "no bonds" not in capsys.readouterr().err
+    assert len(molflow.read(tmp_path / "b.sdf")) == 4

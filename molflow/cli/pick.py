@@ -75,6 +75,10 @@ def pick(
     width = max(map(len, found.left))
     for name, count in found.left.items():
         print(f"  {name:<{width}}  {count:>9,}")
+    if found.bondless:
+        share = f"{found.bondless:,} of {found.left['read']:,}"
+        advice = "--perceive finds some, --protocol edm needs none"
+        print(f"note: {share} have no bonds, which protocol {found.protocol} asks for: {advice}", file=sys.stderr)
     if not found.indices:
         raise UserError(f"no molecule is left by protocol {found.protocol}: `molflow score` tells why they fail")
     with open_writer(out, overwrite) as file:
