@@ -49,7 +49,23 @@ def build_mol(
     return mol
 
 
-def bond_matrix(mol: Mol, aromatic: bool = False) -> np.ndarray:
+def labels_of(mol: Mol, aromatic: bool = False) -> tuple[list[int], list[int], np.ndarray]:
+    """What ``build_mol`` would make it of: atomic numbers, formal charges, and bonds [E, 3] with Kekule orders.
+
+    With ``aromatic`` the bonds that RDKit marks so have order 4.
+
+    >>> from rdkit import Chem
+    >>> labels_of(Chem.MolFromSmiles("[C-]#[O+]"))
+    ([6, 8], [-1, 1], array([[0, 1, 3]]))
+    """
+    atoms = [*mol.GetAtoms()]
+    orders = np.triu(_bond_matrix(mol, aromatic))
+    i, j = orders.nonzero()
+    numbers, charges = [atom.GetAtomicNum() for atom in atoms], [atom.GetFormalCharge() for atom in atoms]
+    return numbers, charges, np.stack([i, j, orders[i, j]], 1)
+
+
+def _bond_matrix(mol: Mol, aromatic: bool = False) -> np.ndarray:
     """The orders of a molecule's bonds, [N, N] integers: Kekule, or 4 for aromatic."""
     from rdkit import Chem
 

@@ -13,12 +13,12 @@ from molflow.build import UserError
 from molflow.chem.arrays import Arrays, arrays_of
 from molflow.chem.bonds import PerceptionError, perceive
 from molflow.chem.convert import columns
-from molflow.chem.molecule import bond_matrix, build_mol, canonical_smiles, sanitised
+from molflow.chem.molecule import build_mol, canonical_smiles, labels_of, sanitised
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-__all__ = ["bond_matrix", "canonical_smiles", "from_rdkit", "to_rdkit"]
+__all__ = ["canonical_smiles", "from_rdkit", "to_rdkit"]
 
 
 def to_rdkit(batch: Batch, sanitize: bool = True) -> list[Mol | None]:
@@ -66,20 +66,19 @@ def from_rdkit(mols: Sequence[Mol], aromatic: bool = False) -> Batch:
     """
     from rdkit import rdBase
 
-    sizes = [checked(k, mol).GetNumAtoms() for k, mol in enumerate(mols)]
-    out = Batch.of_sizes(torch.tensor(sizes, dtype=torch.long))
-    labels = [(atom.GetAtomicNum(), atom.GetFormalCharge()) for mol in mols for atom in mol.GetAtoms()]
-    node = torch.zeros(*out.mask.shape, 2, dtype=torch.long)
-    node[out.mask] = torch.tensor(labels, dtype=torch.long).reshape(-1, 2)
-    atom, charge = (part.contiguous() for part in node.unbind(-1))
-    pos = np.zeros((*out.mask.shape, 3), np.float32)
-    bond = np.zeros((*out.mask.shape, out.mask.shape[1]), np.int64)
     with rdBase.BlockLogs():
-        for k, (mol, n) in enumerate(zip(mols, sizes)):
-            if n:
-                pos[k, :n] = mol.GetConformer().GetPositions()
-                bond[k, :n, :n] = bond_matrix(mol, aromatic)
-    return out.replace(pos=torch.from_numpy(pos), atom=atom, charge=charge, bond=torch.from_numpy(bond))
+        labels = [labels_of(checked(k, mol), aromatic) for k, mol in enumerate(mols)]
+    out = Batch.of_sizes(torch.tensor([len(numbers) for numbers, _, _ in labels], dtype=torch.long))
+    shape = tuple(out.mask.shape)
+    atom, charge, pos = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros((*shape, 3), np.float32)
+    bond = np.zeros((*shape, shape[1]), np.int64)
+    for k, (mol, (numbers, charges, bonds)) in enumerate(zip(mols, labels)):
+        if n := len(numbers):
+            atom[k, :n], charge[k, :n], pos[k, :n] = numbers, charges, mol.GetConformer().GetPositions()
+            i, j, orders = bonds.T
+            bond[k, i, j] = bond[k, j, i] = orders
+    fields = {"pos": pos, "atom": atom, "charge": charge, "bond": bond}
+    return out.replace(**{name: torch.from_numpy(value) for name, value in fields.items()})
 
 
 def checked(k: int, mol: Mol | None) -> Mol:

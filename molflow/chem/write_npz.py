@@ -7,6 +7,7 @@ import tempfile
 import zipfile
 from array import array
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from molflow.build import UserError
 from molflow.chem.arrays import Arrays, arrays_of, offsets_of
-from molflow.chem.molecule import bond_matrix, number_props
+from molflow.chem.molecule import labels_of, number_props
 from molflow.chem.read_arrays import LAYOUT, SPLITS, load_npz
 
 if TYPE_CHECKING:
@@ -125,26 +126,24 @@ def _arrays(mols: Sequence[Mol | None]) -> Arrays:
     from molflow.chem.rdkit import checked
 
     whole = [checked(k, Chem.Mol() if mol is None else mol) for k, mol in enumerate(mols)]
-    labels = [(atom.GetAtomicNum(), atom.GetFormalCharge()) for mol in whole for atom in mol.GetAtoms()]
     with rdBase.BlockLogs():
-        bonds = [_bonds(mol) for mol in whole]
+        labels = [_labels(mol) for mol in whole]
+    numbers, charges, bonds = zip(*labels) if labels else ((), (), ())
     return Arrays(
-        offsets_of([mol.GetNumAtoms() for mol in whole]),
-        np.array([number for number, _ in labels], np.int64),
+        offsets_of([len(each) for each in numbers]),
+        np.array([*chain(*numbers)], np.int64),
         np.concatenate([np.zeros((0, 3)), *(mol.GetConformer().GetPositions() for mol in whole if mol.GetNumAtoms())]),
-        np.array([charge for _, charge in labels], np.int64),
+        np.array([*chain(*charges)], np.int64),
         offsets_of([len(rows) for rows in bonds]),
         np.concatenate([np.zeros((0, 3), np.int64), *bonds]),
     )
 
 
-def _bonds(mol: Mol) -> np.ndarray:
+def _labels(mol: Mol) -> tuple[list[int], list[int], np.ndarray]:
     try:
-        orders = bond_matrix(mol)
+        return labels_of(mol)
     except UserError:
-        orders = bond_matrix(mol, aromatic=True)
-    i, j = np.triu(orders).nonzero()
-    return np.stack([i, j, orders[i, j]], 1)
+        return labels_of(mol, aromatic=True)
 
 
 def _props(mols: Sequence[Mol | None]) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 from molflow.build import UserError
 from molflow.chem.bonds import perceive
 from molflow.chem.embed import embed
-from molflow.chem.molecule import NO_HYDROGENS, bond_matrix, canonical_smiles, lacks_hydrogens
+from molflow.chem.molecule import NO_HYDROGENS, canonical_smiles, labels_of, lacks_hydrogens
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -83,12 +83,11 @@ def _check_positions(mol: Mol) -> None:
 
 
 def _arrays(mol: Mol, aromatic: bool) -> Prepared:
-    orders = np.triu(bond_matrix(mol, aromatic))
-    i, j = orders.nonzero()
+    numbers, charges, bonds = labels_of(mol, aromatic)
     return Prepared(
-        numbers=[atom.GetAtomicNum() for atom in mol.GetAtoms()],
-        charges=[atom.GetFormalCharge() for atom in mol.GetAtoms()],
-        bonds=np.stack([i, j, orders[i, j]], 1).astype(np.int32),
+        numbers=numbers,
+        charges=charges,
+        bonds=bonds.astype(np.int32),
         conformers=[conformer.GetPositions().astype(np.float32) for conformer in mol.GetConformers()],
         smiles=canonical_smiles(mol),
     )

@@ -78,17 +78,15 @@ class Molecule:
 def read(text: str, aromatic: bool = False) -> Molecule | str:
     """Parse a raw file and perceive its bonds and charges, or say why not."""
     from molflow.chem.bonds import perceive
-    from molflow.chem.molecule import bond_matrix, canonical_smiles
+    from molflow.chem.molecule import canonical_smiles, labels_of
 
     try:
         raw = parse(text)
         mol = perceive(raw.numbers.tolist(), raw.positions, connected=True)
-        orders = np.triu(bond_matrix(mol, aromatic))
+        _, charges, bonds = labels_of(mol, aromatic)
     except UserError as error:
         return str(error)
-    i, j = orders.nonzero()
-    charges = [atom.GetFormalCharge() for atom in mol.GetAtoms()]
-    return Molecule(raw, charges, np.stack([i, j, orders[i, j]], 1), canonical_smiles(mol))
+    return Molecule(raw, charges, bonds, canonical_smiles(mol))
 
 
 class RawFiles:
