@@ -15,7 +15,7 @@ from molflow.build import UserError, unknown
 from molflow.evaluate import measurement_of
 from molflow.metrics.intake import of_batch, of_mols
 from molflow.metrics.measurement import How
-from molflow.metrics.relaxation import Relaxation, Relaxed, relaxed, sanitised
+from molflow.metrics.relaxation import Relaxation, Relaxed, relaxed, sanitisable
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -61,7 +61,7 @@ def relax(
     flat = of_batch(molecules) if isinstance(molecules, Batch) else of_mols(list(molecules))
     if len(flat) and not flat.has_bonds.any():
         raise UserError("a force field needs bonds, and these molecules have none")
-    items, failed = sanitised(flat)
+    items, failed = sanitisable(flat)
     results = How(workers, timeout, progress).each(partial(relaxed, measurement.minimise), list(items.values()), method)
     found = dict(zip(items, results))
     done = {k: result for k, result in found.items() if isinstance(result, Relaxed)}

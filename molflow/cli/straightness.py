@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from molflow.config import Config
     from molflow.data.store import Store
     from molflow.generate import Model
     from molflow.objectives.objective import Objective
@@ -62,7 +63,8 @@ def straightness(
     loaded, store = load(model, device), Store(data) if data else None
     if store is not None and store.dim != loaded.dim:
         raise UserError(f"{data} has {store.dim} dimensions, and {model} was trained on {loaded.dim}")
-    objective = _pairing(model, loaded, store) if store is not None else None
+    config = read_card(model).config
+    objective = _pairing(config, loaded, store) if store is not None else None
     found = measure(loaded, n, steps=steps, grid=grid, seed=seed, atoms=atoms, progress=sys.stderr.isatty())
     print(f"{model}: {n} samples, {steps} Euler steps on a {grid} grid, seed {seed}, on {loaded.device}")
     print(f"straightness: {found.value:.4f} +- {found.error:.4f} (0 is straight)")
@@ -75,8 +77,7 @@ def straightness(
         from molflow.data.loader import Loader
 
         few = store.indices("train")[: max(n, 1)]
-        pairs = read_card(model).config.data.pairs
-        batches = (batch for _, batch in Loader(store, few, pairs, epochs=1))
+        batches = (batch for _, batch in Loader(store, few, config.data.pairs, epochs=1))
         costs = coupling_costs(objective, loaded.to("cpu").vocabulary.encode, batches, seed)
         print(f"the coupling on {len(few)} molecules of {data}, angstrom^2 a molecule:")
         for name, value in costs.items():
@@ -87,12 +88,10 @@ def straightness(
         print(f"{json} written")
 
 
-def _pairing(model: str, loaded: Model, store: Store) -> Objective:
+def _pairing(config: Config, loaded: Model, store: Store) -> Objective:
     """What pairs noise with the data as the model's training did."""
-    from molflow.checkpoint import read_card
     from molflow.experiment import make_objective
 
-    config = read_card(model).config
     config = replace(config, objective="matching", train=replace(config.train, teacher=None))  # a student's pairs, too
     objective = make_objective(config, loaded)
     objective.coupling.prepare(store.prop_names, store.meta)

@@ -8,7 +8,7 @@ from typing import Any
 from molflow.metrics.measurement import How, Measurement, Reference
 from molflow.metrics.molecules import Molecules
 from molflow.metrics.rate import Rate
-from molflow.metrics.relaxation import Molecule, sanitised
+from molflow.metrics.relaxation import Molecule, sanitisable
 
 
 class PoseBusters(Measurement):
@@ -26,7 +26,7 @@ class PoseBusters(Measurement):
     source = "Buttenschoen et al. 2024, doi:10.1039/D3SC04185A"
 
     def figures(self, sample: Molecules, reference: Reference | None, how: How) -> dict[str, Any]:
-        items, failed = sanitised(sample)
+        items, failed = sanitisable(sample)
         results = dict(zip(items, how.each(bust, list(items.values()), self.name)))
         failed |= {k: result for k, result in results.items() if isinstance(result, str)}
         checks: Counter[str] = Counter()

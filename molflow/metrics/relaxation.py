@@ -48,7 +48,7 @@ class Relaxed:
     rmsd: float  # angstrom
 
 
-def sanitised(molecules: Molecules) -> tuple[dict[int, Molecule], dict[int, str]]:
+def sanitisable(molecules: Molecules) -> tuple[dict[int, Molecule], dict[int, str]]:
     """Those that sanitise, and have coordinates of all their atoms; and why the others cannot be relaxed."""
     at = molecules.offsets
     unusable = first_of(
@@ -80,7 +80,7 @@ class Relaxation(Measurement):
         """Coordinates [N, 3] of the minimum and the energy drop (kcal/mol), or why there are none."""
 
     def figures(self, sample: Molecules, reference: Reference | None, how: How) -> dict[str, Any]:
-        items, failed = sanitised(sample)
+        items, failed = sanitisable(sample)
         results = dict(zip(items, how.each(partial(relaxed, self.minimise), list(items.values()), self.name)))
         failed |= {k: result for k, result in results.items() if isinstance(result, str)}
         done = {k: result for k, result in results.items() if isinstance(result, Relaxed)}

@@ -13,7 +13,7 @@ from molflow.metrics.forcefield import minimum
 from molflow.metrics.keys import KeySet, keys_of
 from molflow.metrics.measurement import How
 from molflow.metrics.molecules import Molecules
-from molflow.metrics.relaxation import Molecule, sanitised
+from molflow.metrics.relaxation import Molecule, sanitisable
 from molflow.metrics.shard import protocol
 from molflow.viewer.gather import Gathered
 
@@ -92,7 +92,7 @@ def _described(molecules: Molecules) -> list[Figure]:
 
 
 def _strained(molecules: Molecules, how: How) -> list[Figure]:
-    items, _ = sanitised(molecules)
+    items, _ = sanitisable(molecules)
     results = dict(zip(items, how.each(_strain, list(items.values()), "strain")))
     found = [results.get(k) for k in range(len(molecules))]
     pairs = [result if isinstance(result, tuple) else (None, None) for result in found]
