@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from molflow.build import UserError
 
@@ -99,16 +99,31 @@ def claimed(path: str | os.PathLike[str]) -> Iterator[None]:
         return
     path = Path(path)
     name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
-    with open(Path(tempfile.gettempdir()) / f"molflow-{os.getuid()}-{name}.lock", "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise UserError(
-                f"{path}: process {file.read() or 'of another run'} is writing it; "
-                "wait until that has ended, or choose another name"
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
+    lock = Path(tempfile.gettempdir()) / f"molflow-{os.getuid()}-{name}.lock"
+    while True:
+        with open(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(
+                    f"{path}: process {file.read() or 'of another run'} is writing it; "
+                    "wait until that has ended, or choose another name"
+                ) from None
+            if not _is_there(file, lock):  # who had it before has just removed it
+                continue
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def _is_there(file: IO, path: Path) -> bool:
+    """Whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False

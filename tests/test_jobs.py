@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,9 @@ import pytest
 import torch
 
 from molflow import jobs
+from molflow.atomic import claimed
 from molflow.batch import Batch
+from molflow.build import UserError
 from molflow.checkpoint import save
 from molflow.chem.vocabulary import Vocabulary
 from molflow.cli import main
@@ -392,3 +395,30 @@ def test_workers_end_with_a_command_that_is_asked_to(model, tmp_path):
             break
         time.sleep(0.1)
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+def test_a_claim_is_one_at_a_time_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    running = tmp_path / "held"
+    running.write_text("")
+    with claimed("x.sdf"):
+        assert [path.suffix for path in tmp_path.iterdir() if path != running] == [".lock"]
+        with pytest.raises(UserError, match=f"process {os.getpid()} is writing it"), claimed("x.sdf"):
+            pass
+    assert [*tmp_path.iterdir()] == [running]
+    with ThreadPoolExecutor(8) as pool:  # each waits for its turn: none may share it, and none may find it lost
+        assert sum(pool.map(lambda _: _turn(running), range(40))) == 40
+    assert [*tmp_path.iterdir()] == [running]
+
+
+def _turn(running: Path) -> int:
+    """Once, as soon as nobody else has the claim; that nobody else has it meanwhile is read off a file."""
+    while True:
+        try:
+            with claimed("x.sdf"):
+                assert running.read_text() == ""
+                running.write_text("one")
+                running.write_text("")
+                return 1
+        except UserError:
+            time.sleep(0.001)
