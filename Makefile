@@ -43,8 +43,8 @@ notebooks: $(VENV)/.dev ## run the notebooks
 docs: $(VENV)/.docs ## the documentation site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
-bench: $(VENV)/.dev ## run the shorter benchmarks; ablate, paths and qm9 take hours and are told on the pages of docs/
-	@set -e; for name in networks couplings data scoring evaluations; do \
+bench: $(VENV)/.dev ## run the shorter benchmarks that need no data; the others are told on the pages of docs/
+	@set -e; for name in networks couplings data evaluations; do \
 		echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
 
 # A run that was stopped leaves its folder: go on with its command and --resume, or remove the folder.

@@ -45,6 +45,7 @@ from molflow.sampling import PRECISIONS, Sampling
 
 ROOT = Path(__file__).resolve().parent.parent
 EVALUATIONS = (1, 2, 3, 5, 8, 10, 20, 50, 100)
+TIERS = ["fast", "forcefield"]  # that tell geometry and energies
 FINE = (5, 10, 20, 50, 100)  # evaluations at which geometry is measured too
 RATES = {
     "edm atom": ("edm", "atom_stable"),
@@ -57,7 +58,7 @@ RATES = {
     "legacy molecule": ("legacy", "molecule_stable"),
     "legacy valid": ("legacy", "valid"),
 }
-REAL = 95.7  # % of this set that edm calls stable: python benchmarks/scoring.py
+REAL = 95.7  # % of this set that edm calls stable: python benchmarks/scoring.py --data qm9.safetensors
 PEERS = {  # edm molecule stable, as published: evaluations -> %
     "EDM": {101: 67.2, 1000: 82.0},
     "GeoLDM": {8: 3.7, 1000: 89.4},
@@ -88,6 +89,7 @@ def main() -> None:
     real_part.add_argument("--data", required=True)
     real_part.add_argument("--n", type=int, nargs="+", default=(1000, 2500))
     real_part.add_argument("--seeds", type=int, nargs="+", default=tuple(range(10)))
+    real_part.add_argument("--name", default="qm9_quality_real", help="of the file of results")
     speed_part = parts.add_parser("speed", help="molecules a second, noise to SDF, and peak memory")
     speed_part.add_argument("--n", type=int, default=1000)
     speed_part.add_argument("--evaluations", type=int, nargs="+", default=(1, 5, 10, 20, 50))
@@ -149,7 +151,7 @@ def cell(
     how = jobs.loaded(model, device).defaults.updated(**(way or {})).spending(count)
     with tempfile.TemporaryDirectory() as passing:
         out = drawn(folder or Path(passing), model, device, n, seed, how, workers)
-        found = judged(str(out), data, ["fast", "forcefield"] if fine else ["protocols"])
+        found = judged(str(out), data, TIERS if fine else ["protocols"])
         others = more(molflow.read(out)) if more else {}
     by = {"solver": how.solver, "grid": how.grid, "steps": how.steps, "temperature": how.temperature}
     print(f"{count} evaluations, seed {seed}: strict valid {Rate(*found['strict valid'])}", flush=True)
@@ -203,7 +205,7 @@ def draw(
             print(drawn(molecules, model, device, n, seed, how, workers), flush=True)
 
 
-def real(model: str, device: str, data: str, n: list[int], seeds: list[int]) -> None:
+def real(model: str, device: str, data: str, n: list[int], seeds: list[int], name: str) -> None:
     """What a model would score whose molecules were the data's: all of these, drawn with replacement."""
     if min(n) < 1:
         raise UserError(f"--n must be at least 1, not {min(n)}")
@@ -212,13 +214,13 @@ def real(model: str, device: str, data: str, n: list[int], seeds: list[int]) -> 
         found = []
         for seed in seeds:
             index = np.random.default_rng(seed).integers(len(store), size=count)
-            found.append({"n": count, "seed": seed, **judged(store.batch(index), data, ["fast"])})
+            found.append({"n": count, "seed": seed, **judged(store.batch(index), data, TIERS)})
             print(f"{count:,} molecules, seed {seed}: {found[-1]['edm valid unique'][0]} valid and unique", flush=True)
         most = {f"{what}, most": round(max(over_floor(found, what)), 2) for what in KINDS}
         rows.append({"n": count, "draws": len(seeds), **columns(found), **most})
         cells += found
     protocol = "molecules of the data with replacement, of all splits; as qm9_quality: % of all, distances over floors"
-    report("qm9_quality_real", rows, protocol=protocol, n=max(n), seed=min(seeds), seeds=list(seeds), cells=cells)
+    report(name, rows, protocol=protocol, n=max(n), seed=min(seeds), seeds=list(seeds), cells=cells)
 
 
 def together(cells: list[dict]) -> dict[str, Rate]:
@@ -233,11 +235,15 @@ def over_floor(cells: list[dict], what: str) -> list[float]:
 
 
 def columns(cells: list[dict]) -> dict[str, float]:
-    """Of a row over several seeds: rates in percent, and distances over floors in the mean where they were measured."""
-    measured = [what for what in KINDS if f"{what} floor" in cells[0]]
-    return {name: round(100 * rate.value, 1) for name, rate in together(cells).items()} | {
-        f"{what} / floor": round(statistics.mean(over_floor(cells, what)), 2) for what in measured
-    }
+    """Of a row over several seeds: rates in percent, and where they were measured distances over floors and the energy
+    drop of half of the molecules (kcal/mol), in the mean."""
+    row = {name: round(100 * rate.value, 1) for name, rate in together(cells).items()}
+    for what in KINDS:
+        if f"{what} floor" in cells[0]:
+            row[f"{what} / floor"] = round(statistics.mean(over_floor(cells, what)), 2)
+    if "strain" in cells[0]:
+        row["energy drop"] = round(statistics.mean(cell["strain"]["energy_drop"]["median"] for cell in cells), 1)
+    return row
 
 
 def write_quality(path: Path, model: str, cells: list[dict], kept: Mapping[str, Any]) -> None:

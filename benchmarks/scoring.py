@@ -1,15 +1,14 @@
 """The scorer on real molecules: what each protocol says of QM9 itself, how fast it says so, and in how much memory.
 
-    python benchmarks/scoring.py            # ceilings, speed beside plain loops, memory at 10,000 and 100,000
-    python benchmarks/scoring.py --full     # and memory at 1,000,000
+    python benchmarks/scoring.py --data qm9.safetensors            # and memory at 10,000 and 100,000
+    python benchmarks/scoring.py --data qm9.safetensors --full     # and at 1,000,000
 
-Reads qm9_hcno_dft.npz from the folder MOLFLOW_DATA, or ../shared/data beside the repository.
+`molflow data qm9 --elements H,C,N,O --out qm9.safetensors` makes the file.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import subprocess
 import sys
@@ -22,44 +21,41 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import command, report
 
-from molflow.batch import Batch
 from molflow.chem.elements import SYMBOL
-from molflow.chem.read_arrays import load_npz
+from molflow.data.store import Store
 from molflow.evaluate import score
 from molflow.metrics import PROTOCOLS
 from molflow.metrics.edm import allowed_atoms, edm_bonds
-from molflow.metrics.intake import of_arrays
+from molflow.metrics.intake import of_batch
 from molflow.metrics.inventory import Inventory
 from molflow.metrics.molecules import Molecules
 from molflow.metrics.shard import protocol
 
 ROOT = Path(__file__).resolve().parent.parent
-QM9 = Path(os.environ.get("MOLFLOW_DATA", ROOT.parent / "shared" / "data")) / "qm9_hcno_dft.npz"
+FIELDS = ("pos", "atom", "charge", "bond")
 RATES = ("atom_stable", "molecule_stable", "valid", "connected", "unique", "novel")
 BLOCK = 2000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="QM9, as molflow data qm9 makes it")
     parser.add_argument("--full", action="store_true", help="memory at a million molecules too (some ten minutes)")
     parser.add_argument("--stream", type=int, help=argparse.SUPPRESS)  # score so many and print the peak memory
     arguments = parser.parse_args()
-    if not QM9.exists():
-        print(f"{QM9} is not here: set MOLFLOW_DATA to its folder")
-        return
+    store = Store(arguments.data)
     if arguments.stream:
-        print(streamed(arguments.stream))
+        print(streamed(store, arguments.stream))
         return
-    molecules, split = loaded()
-    ceilings(molecules, split)
+    molecules = Molecules.cat([of_batch(store.batch(some, fields=FIELDS)) for some in places(len(store), len(store))])
+    ceilings(molecules, store.split)
     speed(molecules)
-    memory([10_000, 100_000, *([1_000_000] if arguments.full else [])])
+    memory(arguments.data, [10_000, 100_000, *([1_000_000] if arguments.full else [])])
 
 
-def loaded() -> tuple[Molecules, np.ndarray]:
-    arrays = load_npz(QM9)
-    assert arrays.split is not None
-    return of_arrays(arrays, 0, len(arrays)), arrays.split
+def places(count: int, total: int) -> Iterator[np.ndarray]:
+    """Blocks of so many places, those of a store over and over."""
+    return (np.arange(low, min(low + BLOCK, count)) % total for low in range(0, count, BLOCK))
 
 
 def blocks(molecules: Molecules) -> Iterator[Molecules]:
@@ -139,36 +135,18 @@ def cpu_seconds(run: Callable[[list[Molecules]], None], molecules: Molecules) ->
     return time.process_time() - start
 
 
-def streamed(count: int) -> float:
+def streamed(store: Store, count: int) -> float:
     """Peak memory in MiB of a process that scores so many molecules, QM9 over and over, as they come."""
-    arrays = load_npz(QM9)
-    sizes, total = np.diff(arrays.offsets), len(arrays)
-
-    def batch(rows: np.ndarray) -> Batch:
-        import torch
-
-        n = int(sizes[rows].max())
-        mask = np.arange(n) < sizes[rows][:, None]
-        at = np.where(mask, arrays.offsets[rows][:, None] + np.arange(n), 0)
-        bond = np.zeros((len(rows), n, n), np.int64)
-        assert arrays.bonds is not None and arrays.bond_offsets is not None and arrays.charges is not None
-        for k, row in enumerate(rows.tolist()):
-            i, j, order = arrays.bonds[arrays.bond_offsets[row] : arrays.bond_offsets[row + 1]].T.astype(np.int64)
-            bond[k, i, j] = bond[k, j, i] = order
-        numbers, charges = (torch.from_numpy(x[at].astype(np.int64) * mask) for x in (arrays.numbers, arrays.charges))
-        pos = torch.from_numpy(arrays.positions[at] * mask[..., None])
-        return Batch(pos, torch.from_numpy(mask), atom=numbers, charge=charges, bond=torch.from_numpy(bond))
-
-    batches = (batch(np.arange(low, min(low + BLOCK, count)) % total) for low in range(0, count, BLOCK))
+    batches = (store.batch(some, fields=FIELDS) for some in places(count, len(store)))
     found = score(batches, protocols=["edm", "strict"], rows=True)
     assert found.n == count
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def memory(counts: list[int]) -> None:
+def memory(data: str, counts: list[int]) -> None:
     rows = []
     for count in counts:
-        command = [sys.executable, __file__, "--stream", str(count)]
+        command = [sys.executable, __file__, "--data", data, "--stream", str(count)]
         peak = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
         rows.append({"molecules": count, "peak_mib": round(peak)})
     how = "peak memory of the process, edm and strict with rows, QM9 streamed over and over"
