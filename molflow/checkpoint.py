@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from molflow import __version__
 from molflow.atomic import clear_errors, replacing, write_atomically, write_json
-from molflow.build import UserError, unknown
+from molflow.build import UserError, no_file, unknown
 from molflow.config import Config, parse_config
 from molflow.device import pick_device
 from molflow.experiment import make_model
@@ -215,6 +215,8 @@ def locate(source: str | Path) -> Path:
     shipped = pretrained()
     if str(source) in shipped:
         return shipped[str(source)]
+    if path.suffix:
+        raise no_file(path)
     raise UserError(f"{unknown('model', str(source), shipped)}, or give a run folder")
 
 

@@ -39,6 +39,8 @@ def compare(
     >>> found.rates["strict", "valid"][0].of
     20
     """
+    if not isinstance(molecules, Mapping):
+        raise UserError('sets of molecules come by name: {"one": ..., "other": ...}')
     if len(molecules) < 2:
         raise UserError(f"there must be at least two sets to compare, not {len(molecules)}")
     if not (reference is None or isinstance(reference, (str, os.PathLike, Batch, Store))):

@@ -39,6 +39,7 @@ Given = Files | Batch | Store | Iterable["Mol | None"] | Iterable[Batch]
 
 DEFAULT = ("edm", "strict", "revisited", "jodo", "legacy")  # shown if they apply
 SAMPLE = 2000  # molecules that the measurements of the fast tier look at
+TOLD = 100  # molecules of a reference that tell it from another, where nothing is measured
 TIMEOUT = 30.0  # seconds that a molecule may take in a process that can be killed
 
 
@@ -98,15 +99,6 @@ def score(
 
     training, drawn = ({}, None) if known is None else _read_reference(known, plan, shard, how)
 
-    def measure(whole: Shard) -> dict[str, Any]:
-        sections: dict[str, Any] = {}
-        beside = drawn and drawn.first(len(whole.sample.draws))
-        for measurement in measurements:
-            part = whole.sample.first(SAMPLE if measurement.tier == "fast" else subset)
-            figures = _figures(measurement, whole, part, beside, how)
-            sections.setdefault(measurement.section, {}).update(figures)
-        return sections
-
     extra = {}
     if covering is not None:
         measurement, targets = covering
@@ -121,7 +113,7 @@ def score(
         training,
         source.described(),
         versions("numpy", "rdkit", "scipy", *libraries),
-        measure,
+        Measure(measurements, subset, drawn, how),
         extra,
         spool,
         drawn.checksum if drawn else "",
@@ -207,7 +199,8 @@ class Drawn:
     def checksum(self) -> str:
         """Of which molecules they are."""
         parts = [self.train] if self.held_out is None else [self.train, self.held_out]
-        return hashlib.sha256(b"/".join(part.draws.tobytes() for part in parts)).hexdigest()
+        told = (b"%d of %d " % (len(part.draws), part.of) + part.draws.tobytes() for part in parts)
+        return hashlib.sha256(b"/".join(told)).hexdigest()
 
     def first(self, count: int) -> Reference:
         """As many as are scored."""
@@ -225,7 +218,8 @@ def _read_reference(source: Source, plan: Plan, shard: Shard, how: How) -> tuple
     """
     protocols = tuple(name for name in shard.tallies if not protocol(name).inapplicable(shard.inventory))
     like = {kind: graphs.keys()[:, 0] for kind, graphs in shard.graphs.items()}
-    train = _run(Plan(protocols, 2 * plan.sample, plan.seed, like=like), source, how, "reading the reference")
+    kept = max(plan.sample, TOLD)
+    train = _run(Plan(protocols, 2 * kept, plan.seed, like=like), source, how, "reading the reference")
     if not train.inventory.n:
         raise UserError(f"{source.molecules}: no training molecules in it")
     if not train.inventory.sizes:
@@ -237,8 +231,27 @@ def _read_reference(source: Source, plan: Plan, shard: Shard, how: How) -> tuple
     held_out = None
     if source.files or isinstance(source.molecules, Store):
         rest = replace(source, split="held_out")
-        held_out = _run(Plan((), plan.sample, plan.seed), rest, how, "reading the reference")
+        held_out = _run(Plan((), kept, plan.seed), rest, how, "reading the reference")
     return keys, Drawn(train.sample, held_out.sample if held_out and held_out.inventory.n else None)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The sections of a report, of what all its molecules add up to."""
+
+    measurements: Sequence[Measurement]
+    subset: int
+    drawn: Drawn | None
+    how: How
+
+    def __call__(self, whole: Shard) -> dict[str, Any]:
+        sections: dict[str, Any] = {}
+        beside = self.drawn and self.drawn.first(len(whole.sample.draws))
+        for measurement in self.measurements:
+            part = whole.sample.first(SAMPLE if measurement.tier == "fast" else self.subset)
+            figures = _figures(measurement, whole, part, beside, self.how)
+            sections.setdefault(measurement.section, {}).update(figures)
+        return sections
 
 
 def _figures(
@@ -253,6 +266,7 @@ def _figures(
     else:
         failed = whole.inventory.n - part.of  # at the gate: they have no structure to measure
         subset = {"molecules": len(part.molecules), "of": part.of, "failed": failed, "seed": part.seed}
+        how = replace(how, failed=part.failed(failed))
         figures = {"subset": subset, **measurement.figures(part.molecules, reference, how)}
     return {measurement.name: figures} if measurement.section == "energy" else figures
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,9 @@ class Model:
         >>> molflow.load("small").sample(3, steps=2, seed=0, atoms=9)
         Batch(3 of 9 atoms, 3D, atom, charge, bond)
         """
+        for what, number in (("the number of molecules", n), ("the seed", seed)):
+            if not isinstance(number, Integral):
+                raise UserError(f"{what} must be a whole number, not {number!r}")
         if n < 1:
             raise UserError(f"the number of molecules must be at least 1, not {n}")
         how = self.how(

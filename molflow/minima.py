@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ import torch
 
 from molflow.batch import Batch
 from molflow.build import UserError, unknown
+from molflow.chem.molecule import given
 from molflow.evaluate import measurement_of
 from molflow.metrics.intake import of_batch, of_mols
 from molflow.metrics.measurement import How
@@ -34,7 +35,7 @@ class Minima:
 
 
 def relax(
-    molecules: Batch | Sequence[Mol | None],
+    molecules: Batch | Iterable[Mol | None],
     method: str = "MMFF94s",
     *,
     workers: int = 0,
@@ -58,9 +59,12 @@ def relax(
         raise unknown("method", method, METHODS)
     measurement = measurement_of(METHODS[method])
     assert isinstance(measurement, Relaxation)
-    flat = of_batch(molecules) if isinstance(molecules, Batch) else of_mols(list(molecules))
+    molecules = molecules if isinstance(molecules, Batch) else given(molecules)
+    flat = of_batch(molecules) if isinstance(molecules, Batch) else of_mols(molecules)
     if len(flat) and not flat.has_bonds.any():
-        raise UserError("a force field needs bonds, and these molecules have none")
+        raise UserError(
+            f"{method} is asked of molecules with bonds, by which like atoms are told apart: these have none"
+        )
     items, failed = sanitisable(flat)
     results = How(workers, timeout, progress).each(partial(relaxed, measurement.minimise), list(items.values()), method)
     found = dict(zip(items, results))

@@ -164,7 +164,9 @@ def records(files: Files, indices: Sequence[int]) -> Iterator[Record]:
     return (record for index, record in some if index in wanted)
 
 
-def bonded(record: Record) -> Mol | None:
-    """Its molecule as it is, but with bonds where its file has none and RDKit finds some."""
+def bonded(record: Record, suffix: str = "") -> Mol | None:
+    """Its molecule as it is, but with bonds where its file has none and RDKit finds some; none for SMILES if not."""
     found = None if record.has_bonds else molecule_of(record, sanitize=True)
+    if found is None and suffix == ".smi" and not record.has_bonds:
+        return None
     return found or molecule_of(record, sanitize=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from molflow.build import UserError, build, unknown
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from molflow.solvers.solver import Solver  # for its name alone: a command starts workers before it imports torch
 
 PRECISIONS = ("fp32", "bf16")
+MOST = 1_000_000  # steps: a thousand times what any solver gains by
 
 
 def shard_size(n: int, on_cpu: bool) -> int:
@@ -37,8 +39,12 @@ class Sampling:
     precision: str = "fp32"  # of the network's matrix products of features
 
     def __post_init__(self):
+        if not isinstance(self.steps, Integral):
+            raise UserError(f"steps must be a whole number, not {self.steps!r}")
         if self.steps < 1:
             raise UserError(f"steps must be at least 1, not {self.steps}")
+        if self.steps > MOST:
+            raise UserError(f"steps must be at most {MOST:,}, not {self.steps:,}")
         if self.grid not in GRIDS and self.grid != LEARNED:
             raise unknown("time grid", self.grid, [*GRIDS, LEARNED])
         for name in ("temperature", "haste"):

@@ -46,6 +46,10 @@ def vary(
     >>> vary("small", made, t=0.9, copies=2, device="cpu").props["parent"].tolist()
     [0, 0, 1, 1]
     """
+    if not isinstance(molecules, Batch):
+        raise UserError("vary takes a batch: Batch.from_rdkit(mols) makes one of RDKit molecules")
+    if not len(molecules):
+        raise UserError("there must be at least one molecule to vary")
     if not 0 <= t < 1:
         raise UserError(f"t is a time from 0, where all is noise, to below 1, where nothing is; not {t:g}")
     if copies < 1:

@@ -181,3 +181,13 @@ def test_molecules_that_fail_for_want_of_bonds_are_told(mols, tmp_path, capsys):
     assert main([*line, "--perceive"]) == 0
     assert "no bonds" not in capsys.readouterr().err
     assert len(molflow.read(tmp_path / "b.sdf")) == 4
+
+
+def test_what_has_no_bonds_is_no_smiles(tmp_path, capsys):
+    methyl = Chem.AddHs(Chem.MolFromSmiles("[CH3]"))
+    assert AllChem.EmbedMolecule(methyl, randomSeed=1) == 0
+    molflow.write([methyl, embedded("CO")], tmp_path / "a.xyz")
+    line = ["pick", str(tmp_path / "a.xyz"), "--keep", "connected", "--out", str(tmp_path / "a.smi")]
+    assert main(line) == 0
+    assert (tmp_path / "a.smi").read_text().split() == ["?", "CO"]
+    assert "of 1 RDKit finds no bonds" in capsys.readouterr().err

@@ -8,6 +8,7 @@ import shutil
 import pytest
 import torch
 from rdkit import Chem
+from rdkit.Chem.rdDepictor import Compute2DCoords
 
 import molflow
 from molflow.batch import Batch
@@ -132,3 +133,14 @@ def test_elements_that_the_model_does_not_know_are_named(root):
     k = next(k for k in store.indices("train") if (store.batch([k]).atom == 9).any())
     with pytest.raises(UserError, match="F"):
         vary("qm9", store.batch([k]), device="cpu")
+
+
+def test_what_cannot_be_varied_is_refused(tmp_path, capsys):
+    ethanol = Chem.AddHs(Chem.MolFromSmiles("CCO"))
+    Compute2DCoords(ethanol)
+    molflow.write([ethanol], tmp_path / "flat.sdf")
+    assert main(["vary", "small", str(tmp_path / "flat.sdf"), "--out", str(tmp_path / "out.sdf")]) == 2
+    assert "drawing in two dimensions" in capsys.readouterr().err
+    assert not (tmp_path / "out.sdf").exists()
+    with pytest.raises(UserError, match=r"Batch\.from_rdkit"):
+        vary("small", [ethanol])  # type: ignore[arg-type]

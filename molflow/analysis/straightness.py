@@ -51,6 +51,8 @@ def straightness(
 
     ``molflow.straightness(molflow.load("small"), 100).value`` is below 1 % where few steps would do.
     """
+    if n < 1:
+        raise UserError(f"the number of molecules must be at least 1, not {n}")
     how = model.defaults.updated(steps=steps, grid=grid, solver="euler")
     return of_ways(ways(model, n, how, seed, atoms, progress))
 

@@ -14,6 +14,25 @@ if TYPE_CHECKING:
     from rdkit.Chem import Atom, Mol, RWMol
 
 
+def given(molecules: Iterable[Mol | None], first: int = 0) -> list[Mol | None]:
+    """The molecules of a list, a column of a table or an iterator, counted from ``first``; a UserError else.
+
+    >>> given(None)
+    Traceback (most recent call last):
+    molflow.build.UserError: molecules come as a list, a batch or the names of files, not as NoneType
+    """
+    from rdkit.Chem import Mol
+
+    if isinstance(molecules, Mol) or not isinstance(molecules, Iterable):
+        lone = "a lone molecule: put it into a list" if isinstance(molecules, Mol) else type(molecules).__name__
+        raise UserError(f"molecules come as a list, a batch or the names of files, not as {lone}")
+    listed = list(molecules)
+    for k, mol in enumerate(listed, first):
+        if not (mol is None or isinstance(mol, Mol)):
+            raise UserError(f"molecule {k} is no RDKit molecule but {type(mol).__name__}")
+    return listed
+
+
 def build_mol(
     numbers: Sequence[int],
     charges: Sequence[int],
@@ -75,13 +94,29 @@ def _bond_matrix(mol: Mol, aromatic: bool = False) -> np.ndarray:
         try:
             mol = Chem.RWMol(mol)  # kekulising changes its argument
             Chem.Kekulize(mol, clearAromaticFlags=True)
-        except Chem.KekulizeException as error:
+        except Chem.MolSanitizeException as error:
             raise UserError(f"no Kekule structure for {Chem.MolToSmiles(mol)}: {error}") from None
         orders = Chem.GetAdjacencyMatrix(mol, useBO=True, force=True)
         marked = orders == 1.5
     if not np.isin(orders[~marked], (0, 1, 2, 3)).all():
         raise UserError(f"{Chem.MolToSmiles(mol)} has a bond that is not single, double, triple or aromatic")
     return np.where(marked, 4, orders).astype(np.int64)
+
+
+def kekule_says_it(mol: Mol) -> bool:
+    """Whether its aromatic bonds, if any, are what RDKit will find again in a Kekule structure."""
+    from rdkit import Chem
+
+    if not len(mol.GetAromaticAtoms()):
+        return True
+    aromatic = [bond.GetIdx() for bond in mol.GetBonds() if bond.GetBondType() == Chem.BondType.AROMATIC]
+    again = Chem.Mol(mol)
+    try:
+        Chem.Kekulize(again, clearAromaticFlags=True)
+        Chem.SanitizeMol(again)
+    except (ValueError, RuntimeError):
+        return False
+    return aromatic == [bond.GetIdx() for bond in again.GetBonds() if bond.GetIsAromatic()]
 
 
 def sanitised(mol: Mol | None) -> Mol | None:
@@ -97,6 +132,19 @@ def sanitised(mol: Mol | None) -> Mol | None:
     if mol.GetNumConformers() and np.isfinite(mol.GetConformer().GetPositions()).all():
         Chem.AssignStereochemistryFrom3D(mol)
     return mol
+
+
+def is_drawing(mol: Mol) -> bool:
+    """Whether its coordinates are a drawing in two dimensions, as databases keep, and not where its atoms are."""
+    if not mol.GetNumConformers():
+        return False
+    conformer = mol.GetConformer()
+    if conformer.GetPositions()[:, 2].any():
+        return False
+    return not conformer.Is3D() or any(atom.GetDegree() > 3 for atom in mol.GetAtoms())
+
+
+DRAWING = "it is a drawing in two dimensions"  # to a user, of such a one
 
 
 def canonical_smiles(mol: Mol) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from molflow.chem.bonds import PerceptionError, perceive
@@ -37,7 +37,7 @@ def read(files: Files, *, sanitize: bool = True) -> list[Mol | None]:
         return [molecule_of(record, sanitize) for record in read_all(files)]
 
 
-def write(molecules: Batch | Sequence[Mol | None], path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+def write(molecules: Batch | Iterable[Mol | None], path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Molecules to a file of the format that its suffix names (.sdf, .xyz, .extxyz, .smi, also with .gz; .npz)."""
     with open_writer(path, overwrite) as out:
         out.write(molecules)
@@ -51,7 +51,7 @@ def molecule_of(record: Record, sanitize: bool) -> Mol | None:
     if sanitize and not record.has_bonds:
         numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
         try:
-            mol = perceive(numbers, mol.GetConformer().GetPositions(), record.charge)
+            mol = perceive(numbers, mol.GetConformer().GetPositions(), record.total_charge)
         except PerceptionError:
             return None
         if lacks_hydrogens(mol):
@@ -59,6 +59,8 @@ def molecule_of(record: Record, sanitize: bool) -> Mol | None:
     elif sanitize:
         mol = sanitised(mol)
     if mol is not None:
+        for name, text in record.texts.items():
+            mol.SetProp(name, text)
         for name, value in record.props.items():
             mol.SetDoubleProp(name, value)
     return mol

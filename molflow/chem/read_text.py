@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from molflow.chem.record import Lines, Record, named_split
 
 _COUNTS = re.compile(r"[ \d]{6}.*V[23]000\s*$")
 _FIELD = re.compile(r">.*<(.+)>")
+_EXPONENT = re.compile(r"\*\^|(?<=\d)[dD](?=[-+\d])|(?<=\.)[dD](?=[-+\d])")  # as Mathematica or Fortran writes it
 _NUMBER_OF = {**{symbol.upper(): number for symbol, number in NUMBER.items() if number}, "D": 1, "T": 1}
 _PAIR = re.compile(r"""([\w.-]+)=(?:"([^"]*)"|(\S+))""")
 _TABLE = "species:S:1:pos:R:3"
@@ -36,10 +38,11 @@ def number_of(text: str) -> float:
 
 
 def told(fields: dict[str, str]) -> dict[str, Any]:
-    """The properties that are numbers, and the split."""
+    """The properties, numbers and texts, and the split."""
     splits = [fields.pop(name) for name in list(fields) if name.lower() == "split"]
     props = {name: value for name, text in fields.items() if (value := number_or_none(text)) is not None}
-    return {"props": props, **named_split(splits[0] if splits else "")}
+    texts = {name: text for name, text in fields.items() if name not in props}
+    return {"props": props, "texts": texts, **named_split(splits[0] if splits else "")}
 
 
 # -- SDF
@@ -77,8 +80,13 @@ def _molecule(block: list[str]) -> dict[str, Any]:
         mol = Chem.MolFromMolBlock("\n".join(block[: ends[0] + 1]), sanitize=False, removeHs=False)
     if mol is None:
         return _why(block)
-    fields = {m[1]: block[k + 1] for k in range(ends[0] + 1, len(block) - 1) if (m := _FIELD.match(block[k]))}
-    return {"mol": mol, **told(fields)}
+    return {"mol": mol, **told(_fields(block[ends[0] + 1 :]))}
+
+
+def _fields(block: list[str]) -> dict[str, str]:
+    """The properties below a mol block, each until an empty line."""
+    heads = [(k, found[1]) for k, line in enumerate(block) if (found := _FIELD.match(line))]
+    return {name: "\n".join(takewhile(str.strip, block[k + 1 :])) for k, name in heads}
 
 
 def _why(block: list[str]) -> dict[str, Any]:
@@ -127,10 +135,10 @@ def _frame(lines: Lines, count: int, comment: str) -> dict[str, Any]:
             _give_back(lines, taken)
             return {"error": f"the file ends after {len(numbers)} of {count} atoms"}
         taken.append(line)
-        row = line.replace("*^", "e").split()
+        row = line.split()
         try:
             numbers.append(_element(row[element]))
-            positions.append([number_of(entry) for entry in row[first : first + 3]])
+            positions.append([number_of(_EXPONENT.sub("e", entry)) for entry in row[first : first + 3]])
         except (ValueError, IndexError):
             positions.append([])
         if len(positions[-1]) != 3:

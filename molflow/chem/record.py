@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -26,16 +27,23 @@ class Record:
     error: str = ""
     reason: str = ""  # of the error: unreadable, unknown_element
     has_bonds: bool = True  # False for xyz: the molecule has atoms and coordinates alone
-    charge: int = 0  # of the whole molecule, where it has no bonds
+    texts: dict[str, str] = field(default_factory=dict)  # properties that are no numbers
+    charge: int = 0  # of the whole molecule, beside that of its atoms, where it has no bonds
     smiles: str = ""  # as written, where the file has it
     text: str = ""  # all of it as its file has it, of SDF, xyz and SMILES
     split: int | None = None  # 0 train, 1 validation, 2 test, where the file says
     bad_split: str = ""  # what the file says instead, where that names no split
 
+    @property
+    def total_charge(self) -> int:
+        """Of the file's word for the molecule, and of its atoms."""
+        return self.charge + (0 if self.mol is None else sum(atom.GetFormalCharge() for atom in self.mol.GetAtoms()))
+
     def __str__(self) -> str:
         return f"{self.file}, record {self.index}"
 
 
+_GZIP = b"\x1f\x8b"  # how a gzipped file begins
 _SPLITS = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2, "0": 0, "1": 1, "2": 2}
 
 
@@ -81,15 +89,25 @@ class Lines:
         self._lines = self._read()
 
     def _read(self) -> Iterator[str]:
-        opened = gzip.open if self.path.lower().endswith(".gz") else open
+        zipped = self.path.lower().endswith(".gz")
         try:
-            with opened(self.path, "rt", encoding="latin-1") as file:
+            self._check_name(zipped)
+            with (gzip.open if zipped else open)(self.path, "rt", encoding="latin-1") as file:
                 for line in file:
                     yield _decoded(line.rstrip("\n"))
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             self.error = f"the gzipped file is cut or damaged here ({error})"
         except OSError as error:
             raise UserError(f"{self.path}: cannot be read ({error.strerror or error})") from None
+
+    def _check_name(self, zipped: bool) -> None:
+        if not os.path.isfile(self.path):  # of a pipe nothing can be read twice
+            return
+        with open(self.path, "rb") as file:
+            start = file.read(len(_GZIP))
+        if start and (start == _GZIP) != zipped:
+            told = "is not gzipped, and its name ends" if zipped else "is gzipped, and its name does not end"
+            raise UserError(f"{self.path} {told} in .gz: rename it")
 
     def __iter__(self) -> Lines:
         return self

@@ -7,7 +7,7 @@ import gzip
 import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from molflow.atomic import clear_errors, refuse_existing
 from molflow.build import UserError
 from molflow.chem.elements import SYMBOL
-from molflow.chem.molecule import legible, number_props, sanitised
+from molflow.chem.molecule import given, kekule_says_it, legible, number_props, sanitised
 from molflow.chem.write_npz import NpzSink
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Writer:
             file = files.enter_context(gzip.GzipFile("", "wb", 6, file, mtime=0))
         return TextSink(file, self.suffix)
 
-    def write(self, molecules: Batch | Sequence[Mol | None]) -> None:
+    def write(self, molecules: Batch | Iterable[Mol | None]) -> None:
         with self._writing():
             self.count += self._sink.write(molecules)
 
@@ -106,10 +106,12 @@ class TextSink:
         self.file, self.suffix = file, suffix
         self.encode = _ENCODERS[suffix]
 
-    def write(self, molecules: Batch | Sequence[Mol | None]) -> int:
+    def write(self, molecules: Batch | Iterable[Mol | None]) -> int:
         from rdkit import Chem, rdBase
 
-        mols = molecules if isinstance(molecules, Sequence) else _mols(molecules, self.suffix)
+        from molflow.batch import Batch
+
+        mols = _mols(molecules, self.suffix) if isinstance(molecules, Batch) else given(molecules)
         with rdBase.BlockLogs():
             text = "".join(self.encode(Chem.Mol() if mol is None else mol) for mol in mols)
         self.file.write(text.encode())
@@ -139,6 +141,8 @@ def _mols(batch: Batch, suffix: str) -> list[Mol | None]:
     raw = to_rdkit(bare, sanitize=False)
     if suffix in (".xyz", ".extxyz") or (suffix == ".sdf" and batch.bond is not None):
         return raw
+    if suffix == ".smi" and batch.bond is None:  # atoms alone are no SMILES
+        return to_rdkit(batch)
     return [made if made is not None else rest for made, rest in zip(to_rdkit(batch), raw)]
 
 
@@ -148,27 +152,11 @@ def _sdf(mol: Mol) -> str:
     pos = mol.GetConformer().GetPositions() if mol.GetNumConformers() else np.zeros((0, 3))
     wide = not (np.abs(pos) < 1e4).all()  # the columns of V2000 hold no such number, and no NaN
     try:
-        return Chem.SDWriter.GetText(mol, kekulize=_kekule_says_it(mol), force_v3000=wide)
+        return Chem.SDWriter.GetText(mol, kekulize=kekule_says_it(mol), force_v3000=wide)
     except UnicodeDecodeError:
         return _sdf(legible(mol))
     except (ValueError, RuntimeError):  # such as charges that leave an atom no number of electrons, H+2
         return _plain_sdf(mol, pos)
-
-
-def _kekule_says_it(mol: Mol) -> bool:
-    """Whether its aromatic bonds, if any, are what RDKit will find again in a Kekule structure."""
-    from rdkit import Chem
-
-    if not len(mol.GetAromaticAtoms()):
-        return True
-    aromatic = [bond.GetIdx() for bond in mol.GetBonds() if bond.GetBondType() == Chem.BondType.AROMATIC]
-    again = Chem.Mol(mol)
-    try:
-        Chem.Kekulize(again, clearAromaticFlags=True)
-        Chem.SanitizeMol(again)
-    except (ValueError, RuntimeError):
-        return False
-    return aromatic == [bond.GetIdx() for bond in again.GetBonds() if bond.GetIsAromatic()]
 
 
 def _plain_sdf(mol: Mol, pos: np.ndarray) -> str:
@@ -213,9 +201,19 @@ def _smi(mol: Mol) -> str:
     if not mol.GetNumAtoms():
         return _NOTHING + "\n"
     whole = sanitised(Chem.Mol(mol))
-    if whole is None:  # as it is: each atom with the hydrogens that it has, so that no reader adds some
-        return Chem.MolToSmiles(mol, allHsExplicit=True) + "\n"
+    if whole is None or _hides(mol, whole):  # as it is: each atom with the hydrogens that it has, each bond in words
+        return Chem.MolToSmiles(mol, allHsExplicit=True, allBondsExplicit=True) + "\n"
     return Chem.MolToSmiles(Chem.RemoveHs(whole)) + "\n"
+
+
+def _hides(mol: Mol, whole: Mol) -> bool:
+    """Whether a SMILES of the sanitised molecule would not tell what is wrong with the molecule as it was given."""
+    from rdkit import Chem
+
+    before, after = (Chem.GetAdjacencyMatrix(each, useBO=True, force=True) for each in (mol, whole))
+    rewritten = (after != before) & (after != 1.5)  # to aromatic: the same bond in other words
+    hydrogens = (atom for atom in mol.GetAtoms() if atom.GetAtomicNum() == 1 and atom.GetDegree())
+    return bool(rewritten.any()) or any(atom.GetFormalCharge() for atom in hydrogens)
 
 
 _ENCODERS: dict[str, Callable[[Any], str]] = {".sdf": _sdf, ".xyz": _xyz, ".extxyz": _extxyz, ".smi": _smi}

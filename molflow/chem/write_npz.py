@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import zipfile
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -15,7 +15,7 @@ import numpy as np
 
 from molflow.build import UserError
 from molflow.chem.arrays import Arrays, arrays_of, offsets_of
-from molflow.chem.molecule import labels_of, number_props
+from molflow.chem.molecule import given, kekule_says_it, labels_of, number_props
 from molflow.chem.read_arrays import LAYOUT, SPLITS, load_npz
 
 if TYPE_CHECKING:
@@ -35,12 +35,14 @@ class NpzSink:
         self.dim = 3
         self.kind: tuple[bool, bool] | None = None  # whether its molecules have elements, and bonds
 
-    def write(self, molecules: Batch | Sequence[Mol | None]) -> int:
+    def write(self, molecules: Batch | Iterable[Mol | None]) -> int:
+        from molflow.batch import Batch
         from molflow.chem.convert import columns
 
-        if isinstance(molecules, Sequence):
-            self._add_molecules(_arrays(molecules), _props(molecules))
-            return len(molecules)
+        if not isinstance(molecules, Batch):
+            mols = given(molecules)
+            self._add_molecules(_arrays(mols), _props(mols))
+            return len(mols)
         props = {name: np.array(values) for name, values in columns(molecules).items()}
         if molecules.atom is None:
             points = molecules.pos[molecules.mask].cpu().numpy()
@@ -120,14 +122,14 @@ class NpzSink:
 
 
 def _arrays(mols: Sequence[Mol | None]) -> Arrays:
-    """With Kekule orders, or where there are none with the bonds that are marked aromatic as such."""
+    """With Kekule orders, or where those do not say it with the bonds that are marked aromatic as such."""
     from rdkit import Chem, rdBase
 
     from molflow.chem.rdkit import checked
 
     whole = [checked(k, Chem.Mol() if mol is None else mol) for k, mol in enumerate(mols)]
     with rdBase.BlockLogs():
-        labels = [_labels(mol) for mol in whole]
+        labels = [labels_of(mol, aromatic=not kekule_says_it(mol)) for mol in whole]
     numbers, charges, bonds = zip(*labels) if labels else ((), (), ())
     return Arrays(
         offsets_of([len(each) for each in numbers]),
@@ -137,13 +139,6 @@ def _arrays(mols: Sequence[Mol | None]) -> Arrays:
         offsets_of([len(rows) for rows in bonds]),
         np.concatenate([np.zeros((0, 3), np.int64), *bonds]),
     )
-
-
-def _labels(mol: Mol) -> tuple[list[int], list[int], np.ndarray]:
-    try:
-        return labels_of(mol)
-    except UserError:
-        return labels_of(mol, aromatic=True)
 
 
 def _props(mols: Sequence[Mol | None]) -> dict[str, np.ndarray]:

@@ -81,15 +81,20 @@ def pick(
         print(f"note: {share} have no bonds, which protocol {found.protocol} asks for: {advice}", file=sys.stderr)
     if not found.indices:
         raise UserError(f"no molecule is left by protocol {found.protocol}: `molflow score` tells why they fail")
+    unsaid = 0
     with open_writer(out, overwrite) as file:
         for record in records(sources, found.indices):
             if text := verbatim(record, suffix):
                 file.write_text(text)
                 continue
+            mol = bonded(record, suffix)
+            unsaid += mol is None
             try:
-                file.write([bonded(record)])
+                file.write([mol])
             except UserError as error:
                 raise UserError(f"{record}: {error}") from None
+    if unsaid:
+        print(f"note: of {unsaid:,} RDKit finds no bonds, which SMILES need: they are '?' in {out}", file=sys.stderr)
     made_of = [
         {"file": each["file"], "checksum": each["checksum"], "note": read_note(each["file"], each["checksum"])}
         for each in found.inputs

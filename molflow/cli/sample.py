@@ -9,7 +9,7 @@ from typing import Unpack
 
 from molflow.cli.method import Method, asked, in_words
 from molflow.sampling import shard_size
-from molflow.workers import prepared, processes
+from molflow.workers import check_workers, prepared, processes
 
 
 def sample(
@@ -57,6 +57,7 @@ def sample(
         molflow sample runs/a --n 10 --atoms 9-12 --trajectory paths.xyz
         molflow sample qm9-relay --n 100 --atoms C7H10O2 --out isomers.sdf
     """
+    check_workers(workers)
     with prepared(helpers(n, device, workers), "molflow.jobs"):  # before torch is imported here
         import time
 

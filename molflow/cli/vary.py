@@ -48,6 +48,7 @@ def vary(
     from molflow.build import UserError
     from molflow.checkpoint import read_card
     from molflow.chem.io import WRITABLE, format_of, open_writer
+    from molflow.chem.molecule import DRAWING, is_drawing
     from molflow.chem.mols import read
     from molflow.cli.outputs import check_outputs
     from molflow.varying import PARENT
@@ -59,6 +60,8 @@ def vary(
     whole = [k for k, mol in enumerate(mols) if mol is not None and mol.GetNumAtoms()]
     if not whole:
         raise UserError(f"{file}: none of its {len(mols)} molecules can be read; `molflow score` tells why")
+    if flat := [k for k in whole if is_drawing(mols[k])]:
+        raise UserError(f"{file}, record {flat[0]}: {DRAWING}, from which no variant can begin")
     if len(whole) < len(mols):
         print(f"note: {len(mols) - len(whole)} of {len(mols)} molecules of {file} are left out", file=sys.stderr)
     solver = method.get("solver")

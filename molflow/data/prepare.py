@@ -10,7 +10,7 @@ import numpy as np
 from molflow.build import UserError
 from molflow.chem.bonds import perceive
 from molflow.chem.embed import embed
-from molflow.chem.molecule import NO_HYDROGENS, canonical_smiles, labels_of, lacks_hydrogens
+from molflow.chem.molecule import DRAWING, NO_HYDROGENS, canonical_smiles, is_drawing, labels_of, lacks_hydrogens
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -53,7 +53,7 @@ def _whole(record: Record, conformers: int, seed: int) -> Mol:
     _check_positions(mol)
     if not record.has_bonds:
         numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
-        found = perceive(numbers, mol.GetConformer().GetPositions(), record.charge)
+        found = perceive(numbers, mol.GetConformer().GetPositions(), record.total_charge)
         if lacks_hydrogens(found):
             raise UserError(NO_HYDROGENS)
         return found
@@ -78,8 +78,8 @@ def _check_positions(mol: Mol) -> None:
         np.fill_diagonal(square, np.inf)
         if square.min() < TOO_CLOSE**2:
             raise UserError(f"two atoms are {square.min() ** 0.5:.2f} angstrom apart")
-        if not pos[:, 2].any() and max(atom.GetDegree() for atom in mol.GetAtoms()) > 3:
-            raise UserError("it is a drawing in two dimensions; import its SMILES instead")
+    if is_drawing(mol):
+        raise UserError(f"{DRAWING}; import its SMILES instead")
 
 
 def _arrays(mol: Mol, aromatic: bool) -> Prepared:

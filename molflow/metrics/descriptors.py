@@ -26,23 +26,23 @@ class Descriptors(Measurement):
     section = "descriptors"
     needs = ("bonds",)
     summary = "sizes, elements, bond types, rings, QED, logP, SA; beside the training molecules if they are given"
-    denominator = "molecules of the sample; means are over those that sanitise, whose count stands beside them"
+    denominator = "molecules of the sample, failed ones too; means are over those that sanitise, counted beside them"
     source = "RDKit"
 
     def figures(self, sample: Molecules, reference: Reference | None, how: How) -> dict[str, Any]:
-        out = described(sample)
+        out = described(sample, how.failed)
         if reference is not None and len(reference.train):
             out["training"] = described(reference.train[: max(1, len(sample))])
         return out
 
 
-def described(molecules: Molecules) -> dict[str, Any]:
-    """The figures of one set."""
+def described(molecules: Molecules, failed: int = 0) -> dict[str, Any]:
+    """The figures of one set, and of so many that failed before."""
     from rdkit import Chem, rdBase
     from rdkit.Chem import QED, Crippen
 
     read = molecules.generated
-    reasons = Counter(filter(None, read.unusable))
+    reasons = Counter(filter(None, read.unusable)) + Counter({"failed": failed})
     elements, bonds, rings = Counter(), Counter(), Counter()
     values: dict[str, list[float]] = {name: [] for name in ("atoms", "heavy_atoms", "rings", "qed", "logp", "sa")}
     accessibility = sa_score()
@@ -61,7 +61,7 @@ def described(molecules: Molecules) -> dict[str, Any]:
             values["logp"].append(Crippen.MolLogP(heavy))  # type: ignore[attr-defined]
             if accessibility is not None:
                 values["sa"].append(accessibility(heavy))
-    out: dict[str, Any] = {name: Mean.of_values(v, len(molecules), reasons) for name, v in values.items()}
+    out: dict[str, Any] = {name: Mean.of_values(v, len(molecules) + failed, reasons) for name, v in values.items()}
     if accessibility is None:
         out["sa"] = {"not_measured": "this RDKit comes without Contrib/SA_Score"}
     out["elements"] = {SYMBOL[z]: Rate(count, elements.total()) for z, count in sorted(elements.items())}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from molflow.chem.arrays import Arrays, arrays_of, offsets_of
+from molflow.chem.molecule import is_drawing
 from molflow.metrics.molecules import AROMATIC, OTHER, Molecules
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ def of_mols(
         pos=np.concatenate([np.zeros((0, 3)), *(piece[2] for piece in pieces)]),
         bond_offsets=offsets_of([len(piece[3]) for piece in pieces]),
         bonds=np.array([bond for piece in pieces for bond in piece[3]], np.int64).reshape(-1, 3),
-        has_pos=np.array([mol is not None and mol.GetNumConformers() > 0 for mol in mols], bool),
+        has_pos=np.array(
+            [mol is not None and mol.GetNumConformers() > 0 and not is_drawing(mol) for mol in mols], bool
+        ),
         has_bonds=np.array(has_bonds, bool),
         hidden_h=np.array([piece[4] for piece in pieces], bool),
         unread={k: (reasons[k] if reasons else "failed") for k, mol in enumerate(mols) if mol is None},
@@ -79,6 +82,10 @@ def of_arrays(arrays: Arrays, low: int, high: int) -> Molecules:
         hidden_h=np.zeros(count, bool),
     )
     return molecules.without(np.unique(owner[astray]).tolist(), "unreadable")
+
+
+def _has_pos(mol: Mol | None) -> bool:
+    return mol is not None and mol.GetNumConformers() > 0 and not is_drawing(mol)
 
 
 def _read(mol: Mol | None) -> tuple[list[int], list[int], np.ndarray, list[tuple[int, int, int]], bool]:

@@ -17,11 +17,15 @@ from molflow.workers import Failure, map_killable
 
 @dataclass(frozen=True)
 class How:
-    """With how many processes, seconds for a molecule, and a progress bar or not."""
+    """With how many processes, seconds for a molecule, and a progress bar or not; beside how many that failed before.
+
+    ``failed`` molecules have no structure to measure, and were drawn with the sample: shares of it count them.
+    """
 
     workers: int = 0
     timeout: float = 30.0
     progress: bool = False
+    failed: int = 0
 
     def each(self, function: Callable, items: Sequence[Any], what: str) -> Iterator[Any]:
         """The result for each item, or why there is none as a text; always in processes that can be killed."""

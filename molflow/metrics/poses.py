@@ -14,7 +14,7 @@ from molflow.metrics.relaxation import Molecule, sanitisable
 class PoseBusters(Measurement):
     """The checks of PoseBusters' configuration ``mol`` (Buttenschoen, Morris & Deane 2024), hydrogens never implied.
 
-    A molecule passes if every check does; one that does not sanitise, or runs out of time, fails.
+    A molecule passes if every check does; one that failed before, does not sanitise, or runs out of time, fails.
     """
 
     name = "posebusters"
@@ -35,9 +35,10 @@ class PoseBusters(Measurement):
             if isinstance(result, dict):
                 checks.update({name: int(ok) for name, ok in result.items()})
                 passed += all(result.values())
-        out: dict[str, Any] = {"molecules": len(sample), "passed": Rate(passed, len(sample))}
-        out["checks"] = {name: Rate(count, len(sample)) for name, count in checks.items()}
-        out["failures"] = dict(Counter(failed.values()))
+        of = len(sample) + how.failed
+        out: dict[str, Any] = {"molecules": len(sample), "passed": Rate(passed, of)}
+        out["checks"] = {name: Rate(count, of) for name, count in checks.items()}
+        out["failures"] = dict(Counter(failed.values()) + Counter({"failed": how.failed}))
         return out
 
 

@@ -71,7 +71,7 @@ class Relaxation(Measurement):
 
     section = "energy"
     method: ClassVar[str]
-    denominator = "molecules of the subset; means are over the measured ones, whose count stands beside them"
+    denominator = "molecules of the subset, failed ones too; means are over the measured ones, counted beside them"
     source = "GEOM-Drugs revisited (2025)"
 
     @staticmethod
@@ -84,17 +84,17 @@ class Relaxation(Measurement):
         results = dict(zip(items, how.each(partial(relaxed, self.minimise), list(items.values()), self.name)))
         failed |= {k: result for k, result in results.items() if isinstance(result, str)}
         done = {k: result for k, result in results.items() if isinstance(result, Relaxed)}
-        reasons = Counter(failed.values())
+        reasons, of = Counter(failed.values()) + Counter({"failed": how.failed}), len(sample) + how.failed
         measured = sample[list(done)]
         after = np.concatenate([np.zeros((0, 3)), *(relaxed.pos for relaxed in done.values())])
         moved = topology_changed(measured, after)
         return {
             "method": self.method,
             "molecules": len(sample),
-            "energy_drop": Mean.of_values([r.drop for r in done.values()], len(sample), reasons),
-            "rmsd": Mean.of_values([r.rmsd for r in done.values()], len(sample), reasons),
+            "energy_drop": Mean.of_values([r.drop for r in done.values()], of, reasons),
+            "rmsd": Mean.of_values([r.rmsd for r in done.values()], of, reasons),
             **_changes(sample, measured, list(done), after),
-            "converged": Rate(len(done), len(sample)),
+            "converged": Rate(len(done), of),
             "topology_changed": Rate(int(moved.sum()), len(done)),
         }
 

@@ -18,6 +18,10 @@ from molflow.metrics.shard import Shard, protocol
 _JUDGES = ("strict", "edm", "revisited", "jodo", "legacy")
 
 
+def _nothing(shard: Shard) -> dict[str, Any]:
+    return {}
+
+
 class Scored:
     """What one protocol found: its rates as attributes, ``report["edm"].molecule_stable.value``."""
 
@@ -45,7 +49,7 @@ class Report:
     training: Mapping[str, KeySet | str] = field(default_factory=dict)  # by protocol: keys, or why there are none
     inputs: tuple[dict[str, Any], ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
-    measure: Callable[[Shard], dict[str, Any]] = lambda shard: {}  # sections measured on the sample
+    measure: Callable[[Shard], dict[str, Any]] = _nothing  # sections measured on the sample
     extra: Mapping[str, Any] = field(default_factory=dict)  # sections that do not add up
     spool: Spool | None = None
     reference: str = ""  # tells one from another
@@ -159,6 +163,14 @@ class Report:
     def _terms(self) -> tuple:
         read = sorted(self.training), self.reference
         return self.seed, self.measured, self.shard.sample.size, list(self.shard.tallies), *read
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the rows, which stay on this machine."""
+        return {**vars(self), "spool": None}
+
+    def __radd__(self, other: int) -> Report:
+        """``sum(reports)`` begins with 0."""
+        return self if other == 0 else NotImplemented
 
     def __add__(self, other: Report) -> Report:
         if self._terms() != other._terms():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 
 from molflow.build import UserError
 from molflow.chem.io import expand, format_of, named_files, names_of, read
+from molflow.chem.molecule import given
 from molflow.chem.note import checksum_of, read_note
 from molflow.chem.record import unknown_split
 from molflow.metrics.intake import of_arrays, of_batch, of_mols, of_records
@@ -88,14 +89,16 @@ class Source:
             yield self._bonded(part, part.per_molecule_sum(part.charges)) if self.perceive else part
 
     def _given(self) -> Iterator[Molecules]:
-        whole = [self.molecules] if hasattr(self.molecules, "mask") else self.molecules
+        whole = [self.molecules] if _is_batch(self.molecules) else self.molecules
+        if not isinstance(whole, Iterable):
+            given(whole)  # says what is wrong with it
         bonded = isinstance(whole, Sequence) and any(map(_has_bonds, whole))  # of an iterator, each block says so
         mols: list[Mol | None] = []
-        for item in whole:
-            if hasattr(item, "mask"):
+        for k, item in enumerate(whole):
+            if _is_batch(item):
                 yield from (of_batch(item[low : low + BLOCK]) for low in range(0, len(item), BLOCK))
                 continue
-            mols.append(item)
+            mols += given([item], k)
             if len(mols) == BLOCK:
                 yield of_mols(mols, has_bonds=[True] * BLOCK if bonded else None)
                 mols = []
@@ -122,7 +125,7 @@ class Source:
             records = (record for record in read(path) if self.split == "all" or self._in_split(_split(record)))
             while chunk := list(islice(records, BLOCK)):
                 part = of_records([hydrogenated(r) for r in chunk], has_bonds)
-                yield self._bonded(part, np.array([r.charge for r in chunk])) if self.perceive else part
+                yield self._bonded(part, np.array([r.total_charge for r in chunk])) if self.perceive else part
 
     def _in_split(self, split):
         return split >= 0 if self.split == "all" else (split == 0) == (self.split == "train")
@@ -167,18 +170,24 @@ def _spans(sizes: np.ndarray) -> Iterator[tuple[int, int]]:
         low = high
 
 
+def _is_batch(item: Any) -> bool:
+    from molflow.batch import Batch
+
+    return isinstance(item, Batch)
+
+
 def _count(given: Any) -> int | None:
     """Molecules of what lies in memory, batches among them or not."""
     if not hasattr(given, "__len__"):
         return None
     if isinstance(given, (list, tuple)):
-        return sum(len(item) if hasattr(item, "mask") else 1 for item in given)
+        return sum(len(item) if _is_batch(item) else 1 for item in given)
     return len(given)
 
 
 def _has_bonds(item: Mol | Batch | None) -> bool:
     """Whether an RDKit molecule has any; a batch says so of its own molecules alone."""
-    return item is not None and not hasattr(item, "mask") and item.GetNumBonds() > 0  # type: ignore[union-attr]
+    return hasattr(item, "GetNumBonds") and item.GetNumBonds() > 0  # type: ignore[union-attr]
 
 
 def bonds_in(path: Path) -> bool:
@@ -186,7 +195,7 @@ def bonds_in(path: Path) -> bool:
     for record in read(path):
         if not record.has_bonds:
             return False
-        if record.mol is not None and record.mol.GetNumBonds():
+        if record.mol is not None and (record.mol.GetNumBonds() or _is_smiles(record)):
             return True
     return False
 
@@ -202,13 +211,18 @@ def hydrogenated(record: Record) -> Record:
     """With the hydrogens that its SMILES states by leaving them out, and otherwise as it is written."""
     from rdkit import Chem, rdBase
 
-    if record.mol is None or not record.smiles or record.mol.GetNumConformers():
+    if record.mol is None or not _is_smiles(record):
         return record
     with rdBase.BlockLogs():
         mol = Chem.Mol(record.mol)
         mol.UpdatePropertyCache(strict=False)
         record.mol = Chem.AddHs(mol)
     return record
+
+
+def _is_smiles(record: Record) -> bool:
+    """Whether its molecule was made of a SMILES, which tells all bonds, those to hydrogens by leaving them out."""
+    return bool(record.smiles) and record.mol is not None and not record.mol.GetNumConformers()
 
 
 def _file_of(path: Path) -> dict[str, Any]:

@@ -43,6 +43,13 @@ class Subset:
             return Subset(self.size, self.seed, of, self.draws, self.molecules)
         return Subset(self.size, self.seed, of, draws[chosen], Molecules.cat([self.molecules, other.molecules])[chosen])
 
+    def failed(self, total: int) -> int:
+        """How many of so many that did not pass the gate were drawn with these: like ones, told apart by a number."""
+        if len(self.draws) == self.of:
+            return total
+        theirs = keys_of(f"{self.seed} failed {k}" for k in range(total))[:, 0]
+        return int((theirs <= self.draws[-1:]).sum())
+
     def first(self, count: int) -> Subset:
         """The ``count`` of them that were drawn first."""
         order = np.argsort(self.draws, kind="stable")[:count]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from molflow.batch import Batch
 from molflow.chem.io import read
 from molflow.data.store import Store
 from molflow.metrics.intake import of_records
@@ -69,14 +70,14 @@ def _from_files(source: Source, wanted: Sequence[int]) -> Iterator[Gathered]:
                 records.append(record)
         molecules = of_records([hydrogenated(record) for record in records], bonds_in(path))
         if source.perceive:
-            molecules = with_bonds(molecules, [record.charge for record in records], 1)
+            molecules = with_bonds(molecules, [record.total_charge for record in records], 1)
         yield Gathered(index, molecules, [_title(r.mol) for r in records], [dict(r.props) for r in records])
 
 
 def _from_blocks(source: Source, given: Any, wanted: Sequence[int]) -> Iterator[Gathered]:
     numbers = np.asarray(wanted, np.int64)
     props = {name: values.tolist() for name, values in getattr(given, "props", {}).items()} if _is_batch(given) else {}
-    mols = given if isinstance(given, (list, tuple)) and not hasattr(next(iter(given), None), "mask") else ()
+    mols = given if isinstance(given, (list, tuple)) and not _is_batch(next(iter(given), None)) else ()
     for block in source.blocks():
         here = numbers[(numbers >= block.start) & (numbers < block.start + len(block.molecules))]
         yield Gathered(
@@ -88,7 +89,7 @@ def _from_blocks(source: Source, given: Any, wanted: Sequence[int]) -> Iterator[
 
 
 def _is_batch(given: Any) -> bool:
-    return hasattr(given, "mask")
+    return isinstance(given, Batch)
 
 
 def _title(mol: Any) -> str:

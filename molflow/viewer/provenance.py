@@ -34,9 +34,9 @@ _TOLD = [
 
 def of_report(given: Any, report: Report, reference: Any, limit: int) -> str:
     facts: dict[str, Any] = {}
-    for entry in report.inputs:
-        facts |= {key: value for key, value in entry.items() if key not in facts}
-        facts |= beside(entry)
+    for number, entry in enumerate(report.inputs, 1):
+        told = {**entry, **beside(entry)}
+        facts |= told if len(report.inputs) == 1 else {f"{key}, {number}": value for key, value in told.items()}
     if isinstance(reference, (str, os.PathLike)):
         facts["reference"] = os.fspath(reference)
     facts |= {"seed of the score": report.seed, "molecules on the page": f"at most {limit}"}

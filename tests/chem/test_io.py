@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
+import molflow
 from molflow import score
 from molflow.batch import Batch
 from molflow.build import UserError
@@ -313,8 +314,17 @@ def test_a_cut_gzip_gives_what_it_holds(tmp_path, batch):
     assert not any(record.error for record in good)
     assert "cut short" in cut.error
     assert "gzip" in note.error
+
+
+def test_a_name_says_whether_a_file_is_gzipped(tmp_path, batch):
+    path = tmp_path / "plain.sdf.gz"
     path.write_bytes(b"no gzip at all")
-    assert ["gzip" in record.error for record in read(path)] == [True]
+    with pytest.raises(UserError, match=r"is not gzipped, and its name ends in \.gz"):
+        list(read(path))
+    with open_writer(tmp_path / "a.sdf.gz") as out:
+        out.write(batch)
+    with pytest.raises(UserError, match=r"is gzipped, and its name does not end in \.gz"):
+        list(read((tmp_path / "a.sdf.gz").rename(tmp_path / "a.sdf")))
 
 
 def test_smiles_and_tables(tmp_path):
@@ -532,3 +542,19 @@ def test_a_property_that_ends_in_split_is_one(tmp_path, batch):
 def test_a_total_charge_is_rounded(tmp_path):
     path = write(tmp_path / "ion.extxyz", "1\nProperties=species:S:1:pos:R:3 charge=0.99999\nH 0 0 0\n")
     assert next(iter(read(path))).charge == 1
+
+
+def test_texts_stay_with_their_molecules(tmp_path):
+    mol = embedded("CCO")
+    mol.SetProp("name", "CHEMBL545")
+    mol.SetProp("remark", "two\nlines")
+    mol.SetDoubleProp("energy", -1.5)
+    molflow.write([mol], tmp_path / "a.sdf")
+    (again,) = molflow.read(tmp_path / "a.sdf")
+    assert again.GetPropsAsDict() == {"name": "CHEMBL545", "remark": "two\nlines", "energy": -1.5}
+
+
+def test_exponents_as_fortran_and_mathematica_write_them(tmp_path):
+    path = write(tmp_path / "a.xyz", "2\n\nO 0.0D+00 -1.*^-2 2.5d0\nH 9.6D-01 0.0 1e-1\n")
+    (record,) = read(path)
+    assert record.mol.GetConformer().GetPositions().tolist() == [[0, -0.01, 2.5], [0.96, 0, 0.1]]

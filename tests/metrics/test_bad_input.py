@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import gzip
 import os
+import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from killer import dies_on_13_atoms
 from rdkit import Chem
+from rdkit.Chem.rdDepictor import Compute2DCoords
 from shapes import drawn, embedded
 
-from molflow import score, write
+from molflow import relax, score, write
 from molflow.build import UserError, resolve
 from molflow.chem.io import open_writer
+from molflow.chem.molecule import build_mol
 from molflow.metrics import PROTOCOLS
 from molflow.metrics.intake import of_mols
 from molflow.metrics.perception import with_bonds
+from molflow.metrics.subset import Subset
 
 NAMES = tuple(PROTOCOLS)
 GOOD = ("CO", "CC=O", "C#N")
@@ -298,3 +303,113 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.sdf")
     with pytest.raises(UserError, match=r"a\.sdf is a pipe"):
         score(str(tmp_path / "a.sdf"))
+
+
+def bad_ones() -> list[Chem.Mol | None]:
+    """One good molecule, one whose atoms overlap, one without numbers, one that is none."""
+    good = embedded("CCO")
+    clash = with_position(Chem.Mol(good), 4, good.GetConformer().GetPositions()[3] + 0.1)
+    return [good, clash, with_position(Chem.Mol(good), 2, [np.nan, 0, 0]), None]
+
+
+def test_shares_of_a_part_count_what_failed_before():
+    found = score(bad_ones(), tier=["forcefield"])
+    energy = found.sections["energy"]["forcefield"]
+    assert (energy["converged"].count, energy["converged"].of) == (1, 4)
+    assert (energy["energy_drop"].measured, energy["energy_drop"].of) == (1, 4)
+    halves = score(bad_ones()[:2], tier=["forcefield"]) + score(bad_ones()[2:], tier=["forcefield"])
+    assert halves.sections["energy"] == found.sections["energy"]
+
+
+def test_of_a_part_as_many_count_as_were_drawn_with_it():
+    part = Subset(100, seed=3).add(of_mols([embedded("CO")] * 40 + [None] * 20))
+    assert part.failed(20) == 20  # all of those that are there
+    fit = replace(
+        Subset(100, seed=3), of=1000, draws=np.sort(np.random.default_rng(0).integers(0, 2**63, 100, np.uint64))
+    )
+    assert 0.4 * 2000 < fit.failed(2000) < 0.6 * 2000  # draws go to half of what a hash can be
+
+
+def test_posebusters_counts_what_failed_before():
+    pytest.importorskip("posebusters")
+    passed = score(bad_ones(), tier=["posebusters"]).sections["posebusters"]["passed"]
+    assert (passed.count, passed.of) == (1, 4)
+
+
+@pytest.mark.parametrize("suffix", [".sdf", ".npz", ".smi"])
+def test_no_file_makes_an_invalid_molecule_valid(suffix, tmp_path):
+    stretched = build_mol([8, 1, 1], [0, 0, 0], [(0, 1, 4), (0, 2, 4)], np.eye(3))
+    ring = Chem.AddHs(Chem.MolFromSmiles("C1CCCCC1"))
+    one = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx(), 4 if b.GetIdx() == 0 else 1) for b in ring.GetBonds()]
+    numbers = [atom.GetAtomicNum() for atom in ring.GetAtoms()]
+    cyclohexane = build_mol(
+        numbers, [0] * len(numbers), one, np.random.default_rng(0).normal(size=(len(numbers), 3)) * 3
+    )
+    proton = build_mol([6, 1, 1, 1, 1], [0, 0, 0, 0, 1], [(0, k, 1) for k in range(1, 5)], np.eye(5, 3) * 2)
+    bad = [stretched, cyclohexane, proton]
+    assert score(bad)["strict"].valid.count == 0
+    write(bad, tmp_path / f"a{suffix}")
+    again = score(tmp_path / f"a{suffix}")
+    assert again["strict"].valid.count == 0 and again.n == 3
+    good = [embedded(smiles) for smiles in ("c1ccncc1", "C[N+](=O)[O-]", "C[NH3+]", "[CH3]", "[H][H]", "C/C=C/C")]
+    write(good, tmp_path / f"b{suffix}")
+    assert score(tmp_path / f"b{suffix}")["strict"].valid.count == score(good)["strict"].valid.count
+
+
+def test_references_are_told_apart_where_nothing_is_measured():
+    mols = [embedded(smiles) for smiles in GOOD]
+    one, other = (score(mols, reference=given, tier="protocols") for given in (mols, mols[:2]))
+    with pytest.raises(ValueError, match="reference"):
+        one + other
+    assert (one + score(mols, reference=mols, tier="protocols")).n == 6
+
+
+def test_a_drawing_has_no_coordinates(tmp_path):
+    bare = Chem.AddHs(Chem.MolFromSmiles("CCO"))
+    flat = Chem.Mol(bare)
+    Compute2DCoords(flat)
+    assert of_mols([flat, embedded("CO")]).has_pos.tolist() == [False, True]
+    write([flat, bare], tmp_path / "flat.sdf")  # without coordinates RDKit draws one
+    found = score(tmp_path / "flat.sdf")
+    assert "edm" not in found
+    assert relax([flat]).failed == {0: "no_coordinates"}
+
+
+def test_smiles_of_lone_atoms_state_their_bonds(tmp_path):
+    (tmp_path / "one.smi").write_text("C\nO\n[CH3]\n")
+    found = score(tmp_path / "one.smi")
+    assert (found["strict"].valid.count, found["strict"].valid.of) == (2, 3)
+
+
+def test_formal_charges_count_where_bonds_are_perceived(tmp_path):
+    bare = Chem.RWMol(embedded("C[NH3+]"))
+    for bond in list(bare.GetBonds()):
+        bare.RemoveBond(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())
+    write([bare], tmp_path / "bare.sdf")
+    assert score(tmp_path / "bare.sdf", perceive=True)["strict"].valid.count == 1
+
+
+def test_a_report_travels_and_adds_up():
+    mols = [embedded(smiles) for smiles in GOOD]
+    parts = [pickle.loads(pickle.dumps(score([mol], reference=mols))) for mol in mols]
+    assert sum(parts).to_dict()["protocols"] == score(mols, reference=mols).to_dict()["protocols"]
+
+
+@pytest.mark.parametrize("given", [embedded("CO"), None, 3, [embedded("CO"), "CCO", 3], [object()]])
+def test_what_is_no_set_of_molecules_is_named(given, tmp_path):
+    for use in (
+        score,
+        relax,
+        lambda mols: write(mols, tmp_path / "a.sdf"),
+        lambda mols: write(mols, tmp_path / "a.npz"),
+    ):
+        with pytest.raises(UserError, match="molecule"):
+            use(given)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_iterator_of_molecules_is_read_once(tmp_path):
+    mols = [embedded(smiles) for smiles in GOOD]
+    assert sum(mol is not None for mol in relax(iter(mols)).molecules) == 3
+    write(iter(mols), tmp_path / "a.sdf")
+    assert score(tmp_path / "a.sdf").n == 3

@@ -15,6 +15,7 @@ import pytest
 import molflow
 from molflow.build import UserError
 from molflow.chem.molecule import build_mol
+from molflow.chem.note import write_note
 from molflow.cli import main
 from molflow.viewer import page
 from molflow.viewer.document import Page, embed, text
@@ -172,3 +173,11 @@ def test_a_hydrogen_that_something_else_than_a_single_bond_holds_is_shown():
     wrong = build_mol([8, 1, 1], [0, 0, 0], [(0, 1, 2), (0, 2, 1)])
     assert smiles_of(water) == "O"
     assert smiles_of(wrong) == "[H]=[OH]"
+
+
+def test_of_several_files_each_says_where_it_comes_from(small_sdf, tmp_path):
+    for name, model in (("a", "one"), ("z", "other")):
+        (tmp_path / f"{name}.sdf").write_bytes(small_sdf.read_bytes())
+        write_note(tmp_path / f"{name}.sdf", {"model": model})
+    made = page([tmp_path / "a.sdf", tmp_path / "z.sdf"], strain=False).html()
+    assert "<dt>model, 1</dt><dd>one</dd>" in made and "<dt>model, 2</dt><dd>other</dd>" in made
