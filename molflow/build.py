@@ -220,6 +220,8 @@ def _number(value: Any, kind: type, where: str, hint: Any) -> int | float:
         number = float(value)
     except ValueError:
         raise _wrong(where, hint, value) from None
+    if number != number:
+        raise _wrong(where, hint, value)
     if kind is int:
         if not number.is_integer():
             raise _wrong(where, hint, value)

@@ -103,6 +103,10 @@ class TrainConfig:
             raise UserError(
                 f"train.compile=graphs is for one device, and train.devices={self.devices}: take none or layers"
             )
+        if self.steps is not None and self.epochs is not None:
+            raise UserError(
+                f"train.steps={self.steps} and train.epochs={self.epochs:g}: a run has one length; drop one of them"
+            )
         for name in ("steps", "epochs"):
             if self.minutes is not None and getattr(self, name) is not None:
                 raise UserError(
@@ -145,7 +149,7 @@ def read_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         near = no_file(path) if isinstance(error, FileNotFoundError) else f"{path}: {error.strerror}"
         raise UserError(f"cannot read {near}" + (f"; there are {shipped}" if shipped else "")) from None
     overrides = overrides or {}
-    for key, value in overrides.items():
+    for key, value in sorted(overrides.items(), key=lambda item: item[0].count(".")):  # a part before its keys
         _begin_with_default(values, key)
         set_key(values, key, value)
     train = values.get("train")

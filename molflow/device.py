@@ -30,7 +30,7 @@ def pick_device(name: str = "auto") -> torch.device:
     count = torch.cuda.device_count() if kind == "cuda" else 1
     if index and (not index.isdecimal() or int(index) >= count):
         raise UserError(f"no device {name!r}: of {kind} this machine has {count}, numbered from 0")
-    return torch.device(name)
+    return torch.device(name if kind != "cpu" else kind)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

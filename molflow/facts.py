@@ -61,6 +61,8 @@ class Facts:
         if "atom" in fields:
             bonds = store.bond_orders if "bond" in fields else ()
             vocabulary = Vocabulary.of(store.kinds(), bonds, separate_charge="charge" in fields)
+            if "bond" in fields and not bonds:
+                raise UserError(f"no two atoms of {store.path} are bonded: set data.fields=[pos,atom]")
         if known is not None and known.classes.keys() == vocabulary.classes.keys():
             vocabulary = known.joined(vocabulary)
         sizes, law, shares = Sizes.of_store(store), store.scale_law(), class_shares(vocabulary, store)
@@ -104,14 +106,17 @@ def census_table(config: Config, vocabulary: Vocabulary, store: Store) -> Census
 
 
 def class_shares(vocabulary: Vocabulary, store: Store) -> dict[str, list[float]]:
-    """How common each class of each label is: among atoms, and among pairs of atoms, most of which have no bond."""
-    counts: dict[str, dict[Any, float]] = {"atom": {}, "charge": {}, "bond": dict(store.bond_counts)}
-    for (number, charge), atoms in store.kind_counts.items():
+    """How common each class of each label is in the training set: among atoms, and among pairs of atoms, most of which
+    have no bond."""
+    training = store.indices("train")
+    kinds, bonds = store.label_counts(training)
+    counts: dict[str, dict[Any, float]] = {"atom": {}, "charge": {}, "bond": dict(bonds)}
+    for (number, charge), atoms in kinds.items():
         kind = (number, 0 if vocabulary.charges else charge)
         counts["atom"][kind] = counts["atom"].get(kind, 0) + atoms
         counts["charge"][charge] = counts["charge"].get(charge, 0) + atoms
-    sizes = store.sizes.astype(np.int64)
-    counts["bond"][0] = int((sizes * (sizes - 1) // 2).sum()) - sum(store.bond_counts.values())
+    sizes = store.sizes[training].astype(np.int64)
+    counts["bond"][0] = int((sizes * (sizes - 1) // 2).sum()) - sum(bonds.values())
     classes = {"atom": vocabulary.kinds, "charge": vocabulary.charges, "bond": vocabulary.bonds}
     found = {name: [counts[name].get(label, 0) for label in labels] for name, labels in classes.items()}
     return {name: [count / sum(part) for count in part] for name, part in found.items() if sum(part)}

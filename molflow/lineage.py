@@ -43,9 +43,13 @@ def begin_from(source: str | Path, network: Network, facts: Facts, config: Confi
         begun = {name: value for name, value in network.state_dict().items() if _is_fresh(name)}
         network.load_state_dict(begun | weights)
     except RuntimeError:
+        needs, has = (
+            {"data.fields": list(c.data.fields), "network": c.network, "prior": c.prior} for c in (trained, config)
+        )
+        unlike = [name for name in needs if needs[name] != has[name]] or ["data.fields", "network"]
+        asked = " ".join(f"'{name}={json.dumps(needs[name])}'" for name in unlike)
         raise UserError(
-            f"train.init: the weights of {source} do not fit this network; give the run that model's: "
-            f"'data.fields={json.dumps(trained.data.fields)}' 'network={json.dumps(trained.network)}'"
+            f"train.init: the weights of {source} do not fit this network; give the run that model's: {asked}"
         ) from None
 
 

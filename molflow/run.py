@@ -65,11 +65,9 @@ class Run:
         for key, model in (("init", config.train.init), ("teacher", config.train.teacher)):
             if not model:
                 continue
-            source = locate(model)
-            if source.resolve() == self.folder.resolve():
+            if locate(model).resolve() == self.folder.resolve():
                 raise UserError(f"train.{key}: {model} is what would be replaced; give another --out")
-            weights = hashlib.sha256((source / WEIGHTS).read_bytes()).hexdigest()
-            origin[key] = {"model": model, "weights": f"sha256:{weights}"}
+            origin[key] = {"model": model, "weights": _weights_of(model)}
         for path in (self.checkpoint, self.folder / WEIGHTS, self.folder / CONFIG, self.metrics, *self._leftovers()):
             path.unlink(missing_ok=True)
         shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
@@ -93,13 +91,21 @@ class Run:
                 "give what the run began with, or start another with another --out"
             )
         try:
-            trained_on = json.loads(self.origin.read_text())["data_checksum"]
+            origin = json.loads(self.origin.read_text())
+            trained_on, taught_by = origin["data_checksum"], origin.get("teacher", {}).get("weights")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"--resume: {self.origin} is damaged ({error}); start anew with --overwrite") from None
         if trained_on != checksum:
             raise UserError(
                 f"--resume: {config.data.path} is not the data this run was trained on (its checksum differs)"
             )
+        if taught_by and taught_by != _weights_of(config.train.teacher or ""):
+            raise UserError(f"--resume: train.teacher={config.train.teacher} has other weights than this run's had")
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is something to go on from: a run that was killed early is one that begins."""
+        return self.checkpoint.exists() or (self.folder / WEIGHTS).exists()
 
     def go_on(self, config: Config, step: int, columns: Sequence[str]) -> None:
         """Ready to continue from a step: the figures of later ones are dropped, and the files of a write cut short.
@@ -175,6 +181,10 @@ class Run:
         text = self.metrics.read_bytes().decode(errors="replace")
         whole = text[: text.rfind("\n") + 1]
         return list(csv.DictReader(io.StringIO(whole, newline="")))
+
+
+def _weights_of(model: str) -> str:
+    return f"sha256:{hashlib.sha256((locate(model) / WEIGHTS).read_bytes()).hexdigest()}"
 
 
 def made_with() -> dict[str, str]:

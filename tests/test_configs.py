@@ -94,3 +94,9 @@ def test_what_is_printed_reads_back_the_same(config, tmp_path, capsys):
     assert read_config(tmp_path / "again.yaml").to_dict() == expected.to_dict()
     assert main(["train", str(tmp_path / "again.yaml"), "--print-config"]) == 0
     assert capsys.readouterr().out == text
+
+
+def test_a_part_is_chosen_before_its_keys_whatever_the_order(config):
+    whole, key = ("network", "egnn"), ("network.width", 64)
+    for order in ([whole, key], [key, whole]):
+        assert read_config(config, dict(order)).network == {"name": "egnn", "width": 64}

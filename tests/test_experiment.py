@@ -95,7 +95,7 @@ def test_set_key_makes_the_mappings_on_the_way():
         ("train.lrr", "1", "unknown key of .*train 'lrr' .did you mean 'lr'."),
         ("train.lr", "fast", "train: lr: expected float, not 'fast'"),
         ("train.lr", "-1", "train.lr must be above 0, not -1"),
-        ("train.lr", "nan", "train.lr must be above 0, not nan"),
+        ("train.lr", "nan", "train: lr: expected float, not 'nan'"),
         ("train.lr", "[1", r"train.lr: '\[1' is no YAML value"),
         ("train.steps", "0", "train.steps must be above 0, not 0"),
         ("train.steps", "2.5", "train: steps: expected int, not 2.5"),

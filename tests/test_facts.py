@@ -212,3 +212,30 @@ def test_a_rehearsal_tells_what_the_couplings_do(few_molecules):
     assert told.startswith("1 MinibatchOT: cost before ")
     assert "1 MinibatchOT: share with a partner " in told
     assert "2 Align: cost at rest " in told
+
+
+def test_shares_are_those_of_the_training_set(tmp_path):
+    with StoreWriter(tmp_path / "split.safetensors", source="a test") as out:
+        for numbers, order, split in (([6, 6], 2, 0), ([6, 6], 1, 0), ([8, 8], 1, 1), ([8, 8], 1, 2)):
+            out.add(numbers, np.eye(2, 3), [0, 0], [[0, 1, order]], split=split)
+    facts = Facts.of(Store(tmp_path / "split.safetensors"), Config())
+    assert facts.vocabulary.atoms == ("C", "O")
+    assert facts.shares["atom"] == [1, 0] and facts.shares["bond"] == [0, 0.5, 0.5]
+
+
+def test_molecules_without_a_bond_want_no_bonds(tmp_path):
+    store = write(tmp_path / "argon.safetensors", [([18, 18], [0, 0], np.zeros((0, 3), int), {})] * 3)
+    with pytest.raises(UserError, match=r"data\.fields=\[pos,atom\]"):
+        Facts.of(store, Config())
+    assert not Facts.of(store, parse_config({"data": {"fields": ["pos", "atom"]}})).vocabulary.bonds
+
+
+def test_a_property_that_some_lack_is_told_before_the_first_step(tmp_path):
+    with StoreWriter(tmp_path / "some.safetensors", source="a test") as out:
+        for k in range(4):
+            numbers, charges, bonds, _ = WATER
+            out.add(numbers, np.eye(3), charges, bonds, props={"mu": 1.0} if k < 2 else {}, split=k // 2)
+    coupling = [{"name": "minibatch_ot", "condition": "mu"}]
+    config = parse_config({"data": {"path": str(tmp_path / "some.safetensors")}, "coupling": coupling})
+    with pytest.raises(UserError, match="2 molecules of split val have no 'mu'"):
+        Training(config, Store(config.data.path))

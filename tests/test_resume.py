@@ -17,6 +17,7 @@ import sys
 import pytest
 import torch
 import yaml
+from safetensors.numpy import load_file, save_file
 
 from molflow.build import UserError
 from molflow.cli import main
@@ -425,3 +426,57 @@ def test_a_run_that_is_being_trained_is_left_to_its_process(config, tmp_path, mo
     assert codes == [2]
     assert f"process {os.getpid()} is writing it" in capsys.readouterr().err
     assert [row["step"] for row in journal.Run(out).read_metrics() if row["val_loss"]] == ["6", "12"]
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(config, whole, tmp_path):
+    out = tmp_path / "run"
+    early = KILLED.replace("== 10", "== 3")
+    script = [sys.executable, "-c", early, "train", str(config), "--out", str(out)]
+    assert subprocess.run(script, capture_output=True).returncode == -signal.SIGKILL
+    assert not (out / "last.ckpt").exists() and (out / "config.yaml").exists()
+    assert train(config, out, "--resume") == 0
+    assert_same_run(out, whole)
+
+
+@pytest.mark.parametrize("variable", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])
+def test_a_task_of_a_scheduler_is_a_run_of_its_own(config, whole, tmp_path, variable):
+    tasks = {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "x", "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_JOB_ID": "1"}
+    command = [sys.executable, "-m", "molflow", "train", str(config), "--out", str(tmp_path / "run")]
+    environment = os.environ | tasks | {"SLURM_PROCID": "0", variable: "1"}
+    assert subprocess.run(command, env=environment, capture_output=True).returncode == 0
+    assert_same_run(tmp_path / "run", whole)
+    again = subprocess.run([*command, "seed=5"], env=environment, capture_output=True, text=True)
+    assert again.returncode == 2 and "--overwrite" in again.stderr
+    assert_same_run(tmp_path / "run", whole)
+
+
+def test_labels_keep_their_order_on_resume_or_are_refused(config, whole, tmp_path, capsys):
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    state = torch.load(out / "last.ckpt", weights_only=True)
+    state["labels"]["atoms"] = state["labels"]["atoms"][::-1]  # as a model told it that is not there any more
+    torch.save(state, out / "last.ckpt")
+    assert train(config, out, "train.steps=14", "--resume") == 2
+    assert "train.init, which told their order" in capsys.readouterr().err
+
+
+def test_another_teacher_is_refused(config, whole, tmp_path, capsys):
+    out, teacher = tmp_path / "run", tmp_path / "teacher"
+    shutil.copytree(whole, teacher)
+    lesson = ["objective=distill", "sample.solver=leap", "network.span=true", f"train.teacher={teacher}"]
+    made = train(config, out, *lesson, "train.steps=2")
+    assert made == 0, capsys.readouterr().err
+    assert train(teacher / "config.yaml", teacher, "train.steps=14", "--resume") == 0
+    assert train(config, out, *lesson, "train.steps=4", "--resume") == 2
+    assert "train.teacher" in capsys.readouterr().err
+
+
+def test_data_without_a_checksum_are_known_again(config, few_molecules, tmp_path, capsys):
+    bare = tmp_path / "bare.safetensors"
+    arrays = load_file(few_molecules)
+    save_file(arrays, bare, {"format": "molflow.store", "version": "1"})
+    changed = [f"data.path={bare}", "train.steps=2"]
+    assert train(config, tmp_path / "run", *changed) == 0, capsys.readouterr().err
+    save_file(arrays | {"positions": arrays["positions"] + 1}, bare, {"format": "molflow.store", "version": "1"})
+    assert train(config, tmp_path / "run", *changed, "--resume") == 2
+    assert "checksum" in capsys.readouterr().err

@@ -100,6 +100,18 @@ def test_the_average_has_a_short_memory_at_first(training):
     assert torch.allclose(weights_of(module.average), start + 0.91, atol=1e-6)
 
 
+def test_the_average_keeps_what_a_network_counts_and_predicts_as_it_will(training):
+    made = training()
+    made.network.register_buffer("seen", torch.zeros(()))
+    made.average.register_buffer("seen", torch.zeros(()))
+    made.network.seen += 3
+    made.update_average(0)
+    assert made.average.seen == 3
+    made.train()
+    validation_losses(made)
+    assert not made.average.training and made.network.training
+
+
 def test_steps_follow_from_epochs(training):
     module = training(steps=None, epochs=2.5)
     assert module.total_steps() == round(2.5 * module.batches)
@@ -154,9 +166,7 @@ def test_a_batch_without_a_finite_loss_is_skipped_and_reported(config, spoilt, m
 
 def test_three_such_batches_in_a_row_stop_with_the_last_good_checkpoint(config, spoilt, tmp_path):
     spoilt |= {4, 5, 6}
-    with pytest.raises(
-        UserError, match="three batches in a row .* the last at step 6; the last good checkpoint is kept"
-    ):
+    with pytest.raises(UserError, match="three batches in a row .* the last at step 6; what was saved before is kept"):
         fit(config(steps=9, validate=3), tmp_path / "run", progress=False)
     kept = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
     assert kept["steps"] == 3
@@ -331,6 +341,18 @@ def test_a_run_goes_on_when_the_model_that_it_began_with_is_gone(config, begun, 
     shutil.rmtree(init)
     longer = dataclasses.replace(on, train=config(init=str(init), steps=4).train)
     assert fit(longer, run.folder, resume=True, progress=False).read_metrics()[-1]["step"] == "4"
+
+
+def test_a_model_with_another_prior_says_so(config, begun, tmp_path):
+    changed = dataclasses.replace(config(init=str(begun)), prior={**config().prior, "atom": "mask"})
+    with pytest.raises(UserError, match="give the run that model's: 'prior=") as said:
+        fit(changed, tmp_path / "run", progress=False)
+    assert "network=" not in str(said.value)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
+def test_a_cpu_has_no_number(config, device, tmp_path):
+    fit(config(device=device, steps=1), tmp_path / "run", progress=False)
 
 
 def test_without_git_a_run_is_of_no_revision(monkeypatch):

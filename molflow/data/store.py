@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -101,10 +102,10 @@ class Store:
         text, at = self._arrays["smiles"].tobytes(), self._arrays["smiles_offsets"].tolist()
         return [text[low:high].decode() for low, high in itertools.pairwise(at)]
 
-    @property
+    @cached_property
     def checksum(self) -> str:
-        """Of the content, as written; ``verify`` compares it."""
-        return self.meta.get("checksum", "")
+        """Of the content: as written, which ``verify`` compares; read off it where nobody has written one."""
+        return self.meta.get("checksum") or content_checksum(self._arrays)
 
     @cached_property
     def elements(self) -> list[int]:
@@ -147,6 +148,21 @@ class Store:
             owner = np.repeat(np.arange(low, low + len(part)), self.sizes[part])
             np.add.at(counts, (owner, place[numbers]), 1)
         return elements, counts
+
+    def label_counts(self, index: np.ndarray) -> tuple[dict[tuple[int, int], int], dict[int, int]]:
+        """The same of these molecules alone; and {bond order: bonds}."""
+        kinds, bonds = Counter(), Counter()
+        for low in range(0, len(index), _CHUNK // 64):
+            part = index[low : low + _CHUNK // 64]
+            if "numbers" in self._arrays:
+                rows = _spans(self._offsets[part], self.sizes[part])
+                charges = self._arrays["charges"][rows].tolist() if "charges" in self._arrays else [0] * len(rows)
+                kinds.update(zip(self._arrays["numbers"][rows].tolist(), charges))
+            if "bonds" in self._arrays:
+                starts = self._arrays["bond_offsets"][part]
+                rows = _spans(starts, self._arrays["bond_offsets"][part + 1] - starts)
+                bonds.update(self._arrays["bonds"][rows, 2].tolist())
+        return dict(sorted(kinds.items())), dict(sorted(bonds.items()))
 
     def kinds(self) -> list[tuple[int, int]]:
         """(atomic number, formal charge) pairs that occur."""
@@ -193,7 +209,7 @@ class Store:
     def verify(self) -> None:
         """Read everything: the content fits the checksum, where there is one, and every molecule can be."""
         found = content_checksum(self._arrays)
-        if self.checksum and found != self.checksum:
+        if found != self.checksum:
             raise UserError(f"{self.path} is damaged: its content has checksum {found}, not {self.checksum}")
         bond_offsets = self._arrays.get("bond_offsets", np.zeros(len(self) + 1, np.int64))
         for low in range(0, len(self), _CHUNK // 16):

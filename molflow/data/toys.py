@@ -113,15 +113,19 @@ def import_clouds(
                 "the file, or choose another number"
             )
         array = array.reshape(-1, each, array.shape[1])
-    if array.ndim != 3 or not array.size or not np.issubdtype(array.dtype, np.number):
+    if array.ndim != 3 or not array.size or not _is_real(array):
         raise UserError(f"{given} is {array.dtype} {list(array.shape)}: expected numbers, [clouds, points, dimensions]")
     sizes = np.full(array.shape[0], array.shape[1])
     return _write(path, array.reshape(-1, array.shape[2]), sizes, source, seed, overwrite)
 
 
+def _is_real(array: np.ndarray) -> bool:
+    return np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)
+
+
 def _ragged(given: Path, positions: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points [A, D] and the sizes [M] of their clouds."""
-    if positions.ndim != 2 or not np.issubdtype(positions.dtype, np.number):
+    if positions.ndim != 2 or not _is_real(positions):
         found = f"{positions.dtype} {list(positions.shape)}"
         raise UserError(f"{given}: positions is {found}: expected numbers, [points, dimensions]")
     if offsets.ndim != 1 or not np.issubdtype(offsets.dtype, np.integer):

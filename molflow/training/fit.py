@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from molflow.atomic import claimed
@@ -46,7 +47,8 @@ def fit(config: Config, out: str | Path, resume: bool = False, overwrite: bool =
 
     With several devices, the processes that Lightning starts for them run the caller's script too; they end here.
     """
-    run, first = Run(out), rank_zero_only.rank == 0
+    run, rank = Run(out), LightningEnvironment().local_rank() if config.train.devices > 1 else 0
+    first, rank_zero_only.rank = rank == 0, rank  # whatever task of a scheduler this is: each is a run of its own
     with claimed(run.folder) if first else nullcontext():
         return _fit(config, run, first, resume, overwrite, progress)
 
@@ -55,13 +57,15 @@ def _fit(config: Config, run: Run, first: bool, resume: bool, overwrite: bool, p
     if not resume and first:
         run.check_free(overwrite)
     store = Store(config.data.path)
-    training = Training(config, store, run.folder if resume else None)
+    if resume:
+        run.check_same(config, store.checksum)
+    goes_on = resume and run.begun  # or was it killed before there was anything to go on from?
+    training = Training(config, store, run.folder if goes_on else None)
     journal = Journal(run)
     with _quiet():
         training.compiled.check(pick_device(config.train.device))
         trainer = _trainer(config.train, run, [journal, *([_Bar(refresh_rate=10)] if progress else [])])
-        if resume:
-            run.check_same(config, store.checksum)
+        if goes_on:
             training.restore(run.read_checkpoint(VERSION))
             if training.steps_done >= training.length.total and not (run.folder / WEIGHTS).exists():
                 raise UserError(
@@ -116,6 +120,7 @@ def _trainer(train: TrainConfig, run: Run, callbacks: list[Callback]) -> Trainer
     return Trainer(
         accelerator={"cuda": "gpu"}.get(device.type, device.type),
         devices=[device.index] if device.index is not None else train.devices,
+        plugins=[LightningEnvironment()],
         strategy="ddp" if train.devices > 1 else "auto",
         max_epochs=1,
         logger=_logger(train.logger, run),

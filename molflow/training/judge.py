@@ -43,6 +43,7 @@ def validation_losses(training: Training) -> dict[str, float]:
         shuffle=False,
         fields=training.fields_read,
     )
+    training.average.eval()  # which the loop has taken for a part that learns
     sums: dict[str, float] = {}
     for step, batch in loader:
         batch, molecules = batch.to(device), torch.from_numpy(loader.index[loader.plan.at(step)[1]]).to(device)

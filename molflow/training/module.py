@@ -5,15 +5,17 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 
 from molflow.batch import Batch
-from molflow.build import at, unknown
+from molflow.build import UserError, at, unknown
 from molflow.config import EPOCHS, Config
 from molflow.data.loader import Loader
 from molflow.data.store import Store
@@ -52,6 +54,8 @@ class Training(LightningModule):
             self.model.asked(None, config.sample)
         self.objective = make_objective(config, self.model, self.teacher)
         self.objective.coupling.prepare(store.prop_names, store.meta)
+        for name in self.objective.coupling.props:
+            _check_values(store, name)
         self.network = self.model.network
         hold_still(self.network, config.train.only)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
@@ -85,7 +89,8 @@ class Training(LightningModule):
     def fields_read(self) -> Sequence[str]:
         """The columns of the store that make a batch: an atom kind carries its charge."""
         flowing = [*self.config.data.fields, *self.objective.coupling.props]
-        return [*flowing, "charge"] if "atom" in flowing and "charge" in self.store.fields else flowing
+        read = dict.fromkeys([*flowing, "charge"] if "atom" in flowing else flowing)
+        return [name for name in read if name != "charge" or name in self.store.fields]
 
     def total_steps(self, world: int = 1) -> int:
         """Of a run whose length is told in steps or epochs."""
@@ -204,6 +209,8 @@ class Training(LightningModule):
         average: list[Tensor] = [*self.average.parameters()]
         weights: list[Tensor] = [*self.network.parameters()]
         with torch.no_grad():
+            for ours, theirs in zip(self.average.buffers(), self.network.buffers()):
+                ours.copy_(theirs)
             if taken is None or not self.stays_on_device:
                 if taken is None or taken:
                     torch._foreach_lerp_(average, weights, 1 - decay)
@@ -238,9 +245,16 @@ class Training(LightningModule):
             "best": self.best,
             "times": self.objective.times.state(),
             "length": self.length.state() if isinstance(self.length, Minutes) else None,
+            "labels": asdict(self.facts.vocabulary),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
+        labels, ours = state.get("labels"), asdict(self.facts.vocabulary)  # none in a run of an earlier version
+        if labels and {name: tuple(entries) for name, entries in labels.items()} != ours:
+            raise UserError(
+                f"--resume: the run had the labels {labels}, and would go on with {ours}: train.init, which told their "
+                "order, is not where it was; put it back"
+            )
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimizer_state = state["optimizer"]
@@ -250,6 +264,16 @@ class Training(LightningModule):
         if self.config.train.minutes:
             kept = state.get("length")  # none in a run of so many steps, or of an earlier version
             self.length = Minutes.resumed(kept, self.config.train.minutes, self.steps_done, self.seconds)
+
+
+def _check_values(store: Store, name: str) -> None:
+    """A UserError where a molecule that will be asked for a property has none."""
+    for split in ("train", "val"):
+        lacking = int((~np.isfinite(store.props(name)[store.indices(split)])).sum())
+        if lacking:
+            raise UserError(
+                f"{store.path}: {lacking:,} molecules of split {split} have no {name!r}, which the coupling reads"
+            )
 
 
 def hold_still(network: nn.Module, only: Sequence[str]) -> None:

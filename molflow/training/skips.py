@@ -36,7 +36,7 @@ class Skips:
                 self.count += 1
             if self._row == IN_A_ROW:
                 raise UserError(
-                    f"three batches in a row without a finite gradient, the last at step {step + 1}; the last good "
-                    "checkpoint is kept. Lower train.lr or raise train.warmup and start another run"
+                    f"three batches in a row without a finite gradient, the last at step {step + 1}; what was "
+                    "saved before is kept. Lower train.lr or raise train.warmup and start another run"
                 )
         return skipped
