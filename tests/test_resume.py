@@ -180,8 +180,8 @@ def test_a_resumed_run_that_has_nothing_to_do_and_no_model_says_so(config, tmp_p
         at_step(patch, 3, lambda: os.kill(os.getpid(), signal.SIGTERM))
         assert train(config, run) == 128 + signal.SIGTERM
     before = contents(run)
-    assert train(config, run, "train.steps=2", "--resume") == 2
-    assert "3 steps are done, 2 leave none, and no model" in capsys.readouterr().err
+    assert train(config, run, "train.steps=3", "--resume") == 2
+    assert "3 steps are done, 3 leave none, and no model" in capsys.readouterr().err
     assert contents(run) == before
 
 
@@ -480,3 +480,15 @@ def test_data_without_a_checksum_are_known_again(config, few_molecules, tmp_path
     save_file(arrays | {"positions": arrays["positions"] + 1}, bare, {"format": "molflow.store", "version": "1"})
     assert train(config, tmp_path / "run", *changed, "--resume") == 2
     assert "checksum" in capsys.readouterr().err
+
+
+def test_what_a_model_was_taught_since_is_told_to_go(config, whole, tmp_path, capsys):
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    assert train(config, out, "--resume") == 0
+    assert "note:" not in capsys.readouterr().err
+    assert main(["tune", str(out), "--steps", "3", "--n", "4", "--solver", "multistep"]) == 0
+    assert train(config, out, "--resume") == 0
+    assert "do it again when this has ended" in capsys.readouterr().err
+    assert train(config, out, "train.steps=5", "--resume") == 2
+    assert "12 steps are done, and this asks for 5" in capsys.readouterr().err

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from molflow.config import Config
 
 
 def train(
@@ -36,8 +41,6 @@ def train(
         molflow train configs/qm9_cpu.yaml data.path=qm9.safetensors --out runs/a
         molflow train configs/qm9_cpu.yaml data.path=qm9.safetensors --out runs/a --resume
     """
-    from pathlib import Path
-
     from molflow.build import UserError
     from molflow.config import dump_config, read_config
     from molflow.yamlfile import told_by_line
@@ -59,6 +62,9 @@ def train(
             print(training.profile(resolved))
             return 0
         folder = out or f"runs/{Path(config).stem}"
+        if resume and _was_taught(Path(folder), resolved):
+            what = "what molflow tune or tell has kept with the model goes with its weights"
+            print(f"note: {what}: do it again when this has ended", file=sys.stderr)
         try:
             training.fit(resolved, folder, resume=resume, overwrite=overwrite, progress=sys.stderr.isatty())
         except training.Interrupted as stop:
@@ -67,3 +73,13 @@ def train(
     file = "molecules.sdf" if "atom" in resolved.data.fields else "points.npz"
     print(f"{folder} is trained; try: molflow sample {folder} --n 100 --out {file}")
     return 0
+
+
+def _was_taught(folder: Path, config: Config) -> bool:
+    """Whether the model of a run samples otherwise than the run's configuration says."""
+    from molflow.checkpoint import CONFIG, read_card
+
+    if not (folder / CONFIG).exists():
+        return False
+    card = read_card(folder)
+    return bool(card.grids or card.leans) or card.config.sample != config.sample

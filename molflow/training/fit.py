@@ -67,6 +67,11 @@ def _fit(config: Config, run: Run, first: bool, resume: bool, overwrite: bool, p
         trainer = _trainer(config.train, run, [journal, *([_Bar(refresh_rate=10)] if progress else [])])
         if goes_on:
             training.restore(run.read_checkpoint(VERSION))
+            if not config.train.minutes and training.steps_done > training.length.total:
+                raise UserError(
+                    f"--resume: {training.steps_done} steps are done, and this asks for {training.length.total}: give "
+                    "it as many or more"
+                )
             if training.steps_done >= training.length.total and not (run.folder / WEIGHTS).exists():
                 raise UserError(
                     f"--resume: {training.steps_done} steps are done, {training.length} leave none, and no model has "
