@@ -109,6 +109,8 @@ def cut(path, share=0.5):
         ("sample model --steps 1000000001", "steps must be at most 1,000,000, not 1,000,000,001"),
         ("sample model --steps 1000000000 --workers -1", "--workers must be 0 (this process alone) or more, not -1"),
         ("info missing.safetensors", "missing.safetensors: no such file"),
+        ("score some.sdf --reference=", "--reference: an empty text says nothing"),
+        ("score some.sdf --json= --protocol edm", "--json: an empty text says nothing"),
         ("sample model --grid cubic", "unknown time grid 'cubic'"),
         ("sample model --solver rk5", "unknown solver 'rk5'"),
         ("sample model --atoms 0", "'0' holds no possible size"),

@@ -47,7 +47,10 @@ def parse(function: Callable, argv: Sequence[str], prog: str) -> dict[str, Any]:
         positional = parameters[name].positional
         if isinstance(value, list) and not positional:  # --protocol edm,strict --protocol jodo
             value = [part for text in value for part in text.split(",")]
-        keywords[name] = coerce(value, parameters[name].hint, name.upper() if positional else _flag(name))
+        flag = name.upper() if positional else _flag(name)
+        if "" in (value if isinstance(value, list) else [value]):
+            raise UserError(f"{flag}: an empty text says nothing (an unset variable?)")
+        keywords[name] = coerce(value, parameters[name].hint, flag)
     if _takes_overrides(function):
         keywords["overrides"] = overrides
     return keywords
