@@ -150,7 +150,7 @@ class Store:
         return elements, counts
 
     def label_counts(self, index: np.ndarray) -> tuple[dict[tuple[int, int], int], dict[int, int]]:
-        """The same of these molecules alone; and {bond order: bonds}."""
+        """{(atomic number, formal charge): atoms} and {bond order: bonds} of these molecules alone."""
         kinds, bonds = Counter(), Counter()
         for low in range(0, len(index), _CHUNK // 64):
             part = index[low : low + _CHUNK // 64]
