@@ -36,9 +36,7 @@ def of_mols(
         pos=np.concatenate([np.zeros((0, 3)), *(piece[2] for piece in pieces)]),
         bond_offsets=offsets_of([len(piece[3]) for piece in pieces]),
         bonds=np.array([bond for piece in pieces for bond in piece[3]], np.int64).reshape(-1, 3),
-        has_pos=np.array(
-            [mol is not None and mol.GetNumConformers() > 0 and not is_drawing(mol) for mol in mols], bool
-        ),
+        has_pos=np.array([_has_pos(mol) for mol in mols], bool),
         has_bonds=np.array(has_bonds, bool),
         hidden_h=np.array([piece[4] for piece in pieces], bool),
         unread={k: (reasons[k] if reasons else "failed") for k, mol in enumerate(mols) if mol is None},
