@@ -57,6 +57,10 @@ class Facts:
             return replace(facts, **vars(wanted), checksum=store.checksum)
         if not len(store.indices("train")):
             raise UserError(f"{store.path} holds no training molecules; import with --split train, or more of them")
+        if config.data.centred and "atom" not in fields and store.sizes[store.indices("train")].max() == 1:
+            raise UserError(
+                f"{store.path} holds lone points, and data.centred=true takes each to the origin: say false"
+            )
         vocabulary = Vocabulary()
         if "atom" in fields:
             bonds = store.bond_orders if "bond" in fields else ()

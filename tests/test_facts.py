@@ -15,6 +15,7 @@ from molflow.cli import main
 from molflow.config import Config, parse_config
 from molflow.data.sizes import Sizes
 from molflow.data.store import Store, StoreWriter
+from molflow.data.toys import make_toy
 from molflow.experiment import make_model
 from molflow.facts import Facts
 from molflow.rng import Rng
@@ -239,3 +240,11 @@ def test_a_property_that_some_lack_is_told_before_the_first_step(tmp_path):
     config = parse_config({"data": {"path": str(tmp_path / "some.safetensors")}, "coupling": coupling})
     with pytest.raises(UserError, match="2 molecules of split val have no 'mu'"):
         Training(config, Store(config.data.path))
+
+
+def test_lone_points_have_a_place(tmp_path):
+    store = make_toy(tmp_path / "moons.safetensors", "moons", n=200)
+    alone = {"data": {"fields": ["pos"], "centred": True}}
+    with pytest.raises(UserError, match="lone points"):
+        Facts.of(store, parse_config(alone))
+    assert Facts.of(store, parse_config({"data": {**alone["data"], "centred": False}})).dim == 2
