@@ -59,7 +59,7 @@ class Facts:
             raise UserError(f"{store.path} holds no training molecules; import with --split train, or more of them")
         if config.data.centred and "atom" not in fields and store.sizes[store.indices("train")].max() == 1:
             raise UserError(
-                f"{store.path} holds lone points, and data.centred=true takes each to the origin: say false"
+                f"{store.path} holds lone points, which data.centred=true takes to the origin: say false"
             )
         vocabulary = Vocabulary()
         if "atom" in fields:
