@@ -117,7 +117,8 @@ def claimed(path: str | os.PathLike[str]) -> Iterator[None]:
             try:
                 yield
             finally:
-                lock.unlink(missing_ok=True)
+                if _is_there(file, lock):
+                    lock.unlink()
             return
 
 

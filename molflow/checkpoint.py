@@ -215,7 +215,7 @@ def locate(source: str | Path) -> Path:
     shipped = pretrained()
     if str(source) in shipped:
         return shipped[str(source)]
-    if path.suffix:
+    if path.suffix[1:].isalpha():  # a file's, not that of a version
         raise no_file(path)
     raise UserError(f"{unknown('model', str(source), shipped)}, or give a run folder")
 

@@ -103,10 +103,6 @@ class TrainConfig:
             raise UserError(
                 f"train.compile=graphs is for one device, and train.devices={self.devices}: take none or layers"
             )
-        if self.steps is not None and self.epochs is not None:
-            raise UserError(
-                f"train.steps={self.steps} and train.epochs={self.epochs:g}: a run has one length; drop one of them"
-            )
         for name in ("steps", "epochs"):
             if self.minutes is not None and getattr(self, name) is not None:
                 raise UserError(
@@ -152,6 +148,9 @@ def read_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     for key, value in sorted(overrides.items(), key=lambda item: item[0].count(".")):  # a part before its keys
         _begin_with_default(values, key)
         set_key(values, key, value)
+    lengths = [f"{key}={overrides[key]}" for key in ("train.steps", "train.epochs") if key in overrides]
+    if len(lengths) > 1:
+        raise UserError(f"{' and '.join(lengths)}: a run has one length; drop one of them")
     train = values.get("train")
     if isinstance(train, dict):  # a length given beside the file replaces the file's
         given = {name for name in LENGTHS if f"train.{name}" in overrides and train.get(name) is not None}

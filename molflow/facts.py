@@ -58,9 +58,7 @@ class Facts:
         if not len(store.indices("train")):
             raise UserError(f"{store.path} holds no training molecules; import with --split train, or more of them")
         if config.data.centred and "atom" not in fields and store.sizes[store.indices("train")].max() == 1:
-            raise UserError(
-                f"{store.path} holds lone points, which data.centred=true takes to the origin: say false"
-            )
+            raise UserError(f"{store.path} holds lone points, which data.centred=true takes to the origin: say false")
         vocabulary = Vocabulary()
         if "atom" in fields:
             bonds = store.bond_orders if "bond" in fields else ()

@@ -72,8 +72,8 @@ class Run:
             path.unlink(missing_ok=True)
         shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.config, text)
         write_json(self.origin, origin)
+        write_atomically(self.config, text)
 
     def check_same(self, config: Config, checksum: str) -> None:
         """A resumed run continues what it began: the same method on the same data."""
@@ -95,7 +95,7 @@ class Run:
             trained_on, taught_by = origin["data_checksum"], origin.get("teacher", {}).get("weights")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"--resume: {self.origin} is damaged ({error}); start anew with --overwrite") from None
-        if trained_on != checksum:
+        if trained_on and trained_on != checksum:
             raise UserError(
                 f"--resume: {config.data.path} is not the data this run was trained on (its checksum differs)"
             )

@@ -485,10 +485,11 @@ def test_data_without_a_checksum_are_known_again(config, few_molecules, tmp_path
 def test_what_a_model_was_taught_since_is_told_to_go(config, whole, tmp_path, capsys):
     out = tmp_path / "run"
     shutil.copytree(whole, out)
-    assert train(config, out, "--resume") == 0
-    assert "note:" not in capsys.readouterr().err
     assert main(["tune", str(out), "--steps", "3", "--n", "4", "--solver", "multistep"]) == 0
-    assert train(config, out, "--resume") == 0
-    assert "do it again when this has ended" in capsys.readouterr().err
+    assert train(config, out, "--resume") == 0  # nothing is left to do, and the model stays
+    assert json.loads((out / "config.json").read_text())["grids"] and "note:" not in capsys.readouterr().err
+    assert train(config, out, "train.steps=40", "--resume") == 0
+    assert "do it again" in capsys.readouterr().err
+    assert not json.loads((out / "config.json").read_text()).get("grids")
     assert train(config, out, "train.steps=5", "--resume") == 2
-    assert "12 steps are done, and this asks for 5" in capsys.readouterr().err
+    assert "40 steps are done, and this asks for 5" in capsys.readouterr().err

@@ -136,12 +136,12 @@ def sanitised(mol: Mol | None) -> Mol | None:
 
 def is_drawing(mol: Mol) -> bool:
     """Whether its coordinates are a drawing in two dimensions, as databases keep, and not where its atoms are."""
-    if not mol.GetNumConformers():
+    if mol.GetNumAtoms() < 2 or not mol.GetNumConformers() or mol.GetConformer().GetPositions()[:, 2].any():
         return False
-    conformer = mol.GetConformer()
-    if conformer.GetPositions()[:, 2].any():
-        return False
-    return not conformer.Is3D() or any(atom.GetDegree() > 3 for atom in mol.GetAtoms())
+    code = mol.GetProp("_MolFileInfo")[20:22] if mol.HasProp("_MolFileInfo") else None  # where a file may say it
+    if code == "2D" or (code is None and not mol.GetConformer().Is3D()):
+        return True
+    return any(atom.GetAtomicNum() == 6 and atom.GetDegree() > 3 for atom in mol.GetAtoms())
 
 
 DRAWING = "it is a drawing in two dimensions"  # to a user, of such a one

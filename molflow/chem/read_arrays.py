@@ -110,7 +110,6 @@ def npz(path: Path) -> Iterator[Record]:
             error="" if mol is not None else "its elements or bonds are not ones that RDKit can hold",
             reason="" if mol is not None else "unreadable",
             has_bonds=arrays.bonds is not None,
-            charge=sum(charges) if arrays.bonds is None else 0,
             smiles=smiles.decode(errors="replace") if isinstance(smiles, bytes) else str(smiles),
             split=None if arrays.split is None else int(arrays.split[k]),
         )

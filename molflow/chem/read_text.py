@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -84,9 +83,17 @@ def _molecule(block: list[str]) -> dict[str, Any]:
 
 
 def _fields(block: list[str]) -> dict[str, str]:
-    """The properties below a mol block, each until an empty line."""
-    heads = [(k, found[1]) for k, line in enumerate(block) if (found := _FIELD.match(line))]
-    return {name: "\n".join(takewhile(str.strip, block[k + 1 :])) for k, name in heads}
+    """The properties below a mol block, each until an empty line or the next."""
+    fields: dict[str, list[str]] = {}
+    rows: list[str] | None = None  # of the field that goes on
+    for line in block:
+        if found := _FIELD.match(line):
+            rows = fields[found[1]] = []
+        elif not line.strip():
+            rows = None
+        elif rows is not None:
+            rows.append(line)
+    return {name: "\n".join(lines) for name, lines in fields.items()}
 
 
 def _why(block: list[str]) -> dict[str, Any]:
@@ -138,7 +145,7 @@ def _frame(lines: Lines, count: int, comment: str) -> dict[str, Any]:
         row = line.split()
         try:
             numbers.append(_element(row[element]))
-            positions.append([number_of(_EXPONENT.sub("e", entry)) for entry in row[first : first + 3]])
+            positions.append([_coordinate(entry) for entry in row[first : first + 3]])
         except (ValueError, IndexError):
             positions.append([])
         if len(positions[-1]) != 3:
@@ -153,6 +160,13 @@ def _frame(lines: Lines, count: int, comment: str) -> dict[str, Any]:
     mol = build_mol(numbers, [0] * count, [], np.array(positions, dtype=np.float64).reshape(-1, 3))
     charged = {"charge": round(charge) if math.isfinite(charge) else 0}
     return {"mol": mol, **known, "has_bonds": False, **charged, "text": "\n".join([str(count), *taken, ""])}
+
+
+def _coordinate(text: str) -> float:
+    try:
+        return number_of(text)
+    except ValueError:
+        return number_of(_EXPONENT.sub("e", text))
 
 
 def _give_back(lines: Lines, taken: list[str]) -> None:

@@ -210,10 +210,10 @@ def _hides(mol: Mol, whole: Mol) -> bool:
     """Whether a SMILES of the sanitised molecule would not tell what is wrong with the molecule as it was given."""
     from rdkit import Chem
 
-    before, after = (Chem.GetAdjacencyMatrix(each, useBO=True, force=True) for each in (mol, whole))
-    rewritten = (after != before) & (after != 1.5)  # to aromatic: the same bond in other words
+    kinds = ((bond.GetBondType(), now.GetBondType()) for bond, now in zip(mol.GetBonds(), whole.GetBonds()))
+    rewritten = (now not in (was, Chem.BondType.AROMATIC) for was, now in kinds)  # aromatic: the same in other words
     hydrogens = (atom for atom in mol.GetAtoms() if atom.GetAtomicNum() == 1 and atom.GetDegree())
-    return bool(rewritten.any()) or any(atom.GetFormalCharge() for atom in hydrogens)
+    return any(rewritten) or any(atom.GetFormalCharge() for atom in hydrogens)
 
 
 _ENCODERS: dict[str, Callable[[Any], str]] = {".sdf": _sdf, ".xyz": _xyz, ".extxyz": _extxyz, ".smi": _smi}

@@ -208,7 +208,11 @@ def info(file: str, *, json_: bool = False, verify: bool = False) -> None:
     if json_:
         print(json.dumps(finite({"file": str(file), **facts}), indent=2, allow_nan=False))
         return
-    checked = "the content has this checksum" if store.checksum else "every molecule; there is no checksum to compare"
+    checked = (
+        "the content has this checksum"
+        if "checksum" in store.meta
+        else "every molecule; there is no checksum to compare"
+    )
     rows = [("file", str(file)), *table(facts), *([("checked", checked)] if verify else [])]
     width = max(len(name) for name, _ in rows)
     for name, text in rows:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from molflow.config import Config
 
 
 def train(
@@ -62,24 +58,27 @@ def train(
             print(training.profile(resolved))
             return 0
         folder = out or f"runs/{Path(config).stem}"
-        if resume and _was_taught(Path(folder), resolved):
-            what = "what molflow tune or tell has kept with the model goes with its weights"
-            print(f"note: {what}: do it again when this has ended", file=sys.stderr)
+        taught = resume and _is_taught(Path(folder))
         try:
             training.fit(resolved, folder, resume=resume, overwrite=overwrite, progress=sys.stderr.isatty())
         except training.Interrupted as stop:
             print(stop, file=sys.stderr)
             return stop.code
+    if taught and not _is_taught(Path(folder)):
+        what = "what molflow tune or tell had kept with the model went with its weights"
+        print(f"note: {what}, of which there are better ones now: do it again", file=sys.stderr)
     file = "molecules.sdf" if "atom" in resolved.data.fields else "points.npz"
     print(f"{folder} is trained; try: molflow sample {folder} --n 100 --out {file}")
     return 0
 
 
-def _was_taught(folder: Path, config: Config) -> bool:
-    """Whether the model of a run samples otherwise than the run's configuration says."""
+def _is_taught(folder: Path) -> bool:
+    """Whether the model of a run samples otherwise than its training said."""
     from molflow.checkpoint import CONFIG, read_card
+    from molflow.config import read_config
+    from molflow.run import Run
 
-    if not (folder / CONFIG).exists():
+    if not ((folder / CONFIG).exists() and Run(folder).config.exists()):
         return False
     card = read_card(folder)
-    return bool(card.grids or card.leans) or card.config.sample != config.sample
+    return bool(card.grids or card.leans) or card.config.sample != read_config(Run(folder).config).sample

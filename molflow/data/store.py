@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -126,13 +125,13 @@ class Store:
         """{(atomic number, formal charge): atoms}."""
         if "numbers" not in self._arrays:
             return {}
-        numbers, charges = self._arrays["numbers"], self._arrays.get("charges")
-        counts = np.zeros(1 << 16, np.int64)
-        for low in range(0, len(numbers), _CHUNK):
-            part = slice(low, low + _CHUNK)
-            keys = numbers[part].astype(np.intp) * 256 + 128 + (0 if charges is None else charges[part])
-            counts += np.bincount(keys, minlength=len(counts))
-        return {(key // 256, key % 256 - 128): int(counts[key]) for key in np.flatnonzero(counts).tolist()}
+        atoms = len(self._arrays["numbers"])
+        return _kinds(sum(self._kind_keys(slice(low, low + _CHUNK)) for low in range(0, atoms, _CHUNK)))
+
+    def _kind_keys(self, rows: slice | np.ndarray) -> np.ndarray:
+        """How many of these atoms are of each kind, by 256 times its number and 128 more than its charge."""
+        charges = self._arrays["charges"][rows] if "charges" in self._arrays else 0
+        return np.bincount(self._arrays["numbers"][rows].astype(np.intp) * 256 + 128 + charges, minlength=1 << 16)
 
     def element_counts(self, index: np.ndarray) -> tuple[list[int], np.ndarray]:
         """The elements that occur, and how many atoms of each these molecules have, [M, E]."""
@@ -151,18 +150,16 @@ class Store:
 
     def label_counts(self, index: np.ndarray) -> tuple[dict[tuple[int, int], int], dict[int, int]]:
         """{(atomic number, formal charge): atoms} and {bond order: bonds} of these molecules alone."""
-        kinds, bonds = Counter(), Counter()
+        kinds, bonds = np.zeros(1 << 16, np.int64), np.zeros(1 << 8, np.int64)
         for low in range(0, len(index), _CHUNK // 64):
             part = index[low : low + _CHUNK // 64]
             if "numbers" in self._arrays:
-                rows = _spans(self._offsets[part], self.sizes[part])
-                charges = self._arrays["charges"][rows].tolist() if "charges" in self._arrays else [0] * len(rows)
-                kinds.update(zip(self._arrays["numbers"][rows].tolist(), charges))
+                kinds += self._kind_keys(_spans(self._offsets[part], self.sizes[part]))
             if "bonds" in self._arrays:
                 starts = self._arrays["bond_offsets"][part]
                 rows = _spans(starts, self._arrays["bond_offsets"][part + 1] - starts)
-                bonds.update(self._arrays["bonds"][rows, 2].tolist())
-        return dict(sorted(kinds.items())), dict(sorted(bonds.items()))
+                bonds += np.bincount(self._arrays["bonds"][rows, 2], minlength=len(bonds))
+        return _kinds(kinds), {order: int(bonds[order]) for order in np.flatnonzero(bonds).tolist()}
 
     def kinds(self) -> list[tuple[int, int]]:
         """(atomic number, formal charge) pairs that occur."""
@@ -209,7 +206,7 @@ class Store:
     def verify(self) -> None:
         """Read everything: the content fits the checksum, where there is one, and every molecule can be."""
         found = content_checksum(self._arrays)
-        if found != self.checksum:
+        if self.meta.get("checksum", found) != found:
             raise UserError(f"{self.path} is damaged: its content has checksum {found}, not {self.checksum}")
         bond_offsets = self._arrays.get("bond_offsets", np.zeros(len(self) + 1, np.int64))
         for low in range(0, len(self), _CHUNK // 16):
@@ -282,6 +279,11 @@ class Store:
         dense[first + i * n + j] = order
         dense[first + j * n + i] = order
         return torch.from_numpy(dense.reshape(len(index), n, n))
+
+
+def _kinds(counts: np.ndarray | int) -> dict[tuple[int, int], int]:
+    """{(atomic number, formal charge): atoms}, of counts by their keys."""
+    return {(key // 256, key % 256 - 128): int(counts[key]) for key in np.flatnonzero(counts).tolist()}  # type: ignore
 
 
 def _spans(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -157,7 +157,9 @@ class Report:
 
     def _spooled(self) -> Spool:
         if self.spool is None:
-            raise ValueError("the rows were not kept: score(..., rows=True) keeps them")
+            raise ValueError(
+                "the rows were not kept, or stayed where this report was copied from: score(..., rows=True) keeps them"
+            )
         return self.spool
 
     def _terms(self) -> tuple:

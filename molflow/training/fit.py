@@ -67,10 +67,10 @@ def _fit(config: Config, run: Run, first: bool, resume: bool, overwrite: bool, p
         trainer = _trainer(config.train, run, [journal, *([_Bar(refresh_rate=10)] if progress else [])])
         if goes_on:
             training.restore(run.read_checkpoint(VERSION))
-            if not config.train.minutes and training.steps_done > training.length.total:
+            asked = training.total_steps(config.train.devices)
+            if not config.train.minutes and training.steps_done > asked:
                 raise UserError(
-                    f"--resume: {training.steps_done} steps are done, and this asks for {training.length.total}: give "
-                    "it as many or more"
+                    f"--resume: {training.steps_done} steps are done, and this asks for {asked}: give it more"
                 )
             if training.steps_done >= training.length.total and not (run.folder / WEIGHTS).exists():
                 raise UserError(
@@ -82,7 +82,7 @@ def _fit(config: Config, run: Run, first: bool, resume: bool, overwrite: bool, p
             if config.train.init:
                 training.begin_from(config.train.init)
         if first:  # nothing that was there changes before all else is known to be well
-            if resume:
+            if goes_on:
                 run.go_on(config, training.steps_done, columns(training))
             else:
                 run.start(config, store.checksum)

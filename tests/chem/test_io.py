@@ -558,3 +558,11 @@ def test_exponents_as_fortran_and_mathematica_write_them(tmp_path):
     path = write(tmp_path / "a.xyz", "2\n\nO 0.0D+00 -1.*^-2 2.5d0\nH 9.6D-01 0.0 1e-1\n")
     (record,) = read(path)
     assert record.mol.GetConformer().GetPositions().tolist() == [[0, -0.01, 2.5], [0.96, 0, 0.1]]
+
+
+def test_a_property_ends_where_the_next_begins(tmp_path):
+    with open_writer(tmp_path / "a.sdf") as out:
+        out.write([embedded("C")])
+    text = (tmp_path / "a.sdf").read_text().replace("$$$$", ">  <a>\n1.5\n>  <b>\n2\n\n>  <c>\n\n$$$$")
+    (record,) = read(write(tmp_path / "b.sdf", text))
+    assert (record.props, record.texts) == ({"a": 1.5, "b": 2}, {"c": ""})

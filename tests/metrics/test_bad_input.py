@@ -14,7 +14,7 @@ from rdkit import Chem
 from rdkit.Chem.rdDepictor import Compute2DCoords
 from shapes import drawn, embedded
 
-from molflow import relax, score, write
+from molflow import Batch, read, relax, score, write
 from molflow.build import UserError, resolve
 from molflow.chem.io import open_writer
 from molflow.chem.molecule import build_mol
@@ -305,6 +305,9 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
         score(str(tmp_path / "a.sdf"))
 
 
+SQUARE = [[0, 0, 0], [1.95, 0, 0], [-1.95, 0, 0], [0, 1.95, 0], [0, -1.95, 0]]  # of XeF4, angstrom
+
+
 def bad_ones() -> list[Chem.Mol | None]:
     """One good molecule, one whose atoms overlap, one without numbers, one that is none."""
     good = embedded("CCO")
@@ -375,18 +378,35 @@ def test_a_drawing_has_no_coordinates(tmp_path):
     assert relax([flat]).failed == {0: "no_coordinates"}
 
 
+def test_molecules_that_are_flat_are_no_drawings(tmp_path):
+    water = Chem.AddHs(Chem.MolFromSmiles("O"))
+    Compute2DCoords(water)
+    xenon = build_mol([54, 9, 9, 9, 9], [0] * 5, [(0, k, 1) for k in range(1, 5)], np.array(SQUARE, float))
+    block = Chem.MolToMolBlock(water).replace("          2D", "            ")
+    (tmp_path / "water.sdf").write_text(f"{block}$$$$\n")
+    write([xenon], tmp_path / "xenon.sdf")
+    for name in ("water", "xenon"):
+        (mol,) = read(tmp_path / f"{name}.sdf", sanitize=False)
+        assert of_mols([mol]).has_pos.all()
+
+
 def test_smiles_of_lone_atoms_state_their_bonds(tmp_path):
     (tmp_path / "one.smi").write_text("C\nO\n[CH3]\n")
     found = score(tmp_path / "one.smi")
     assert (found["strict"].valid.count, found["strict"].valid.of) == (2, 3)
 
 
-def test_formal_charges_count_where_bonds_are_perceived(tmp_path):
+@pytest.mark.parametrize("suffix", [".sdf", ".npz", ".extxyz"])
+def test_formal_charges_count_where_bonds_are_perceived(suffix, tmp_path):
     bare = Chem.RWMol(embedded("C[NH3+]"))
     for bond in list(bare.GetBonds()):
         bare.RemoveBond(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())
-    write([bare], tmp_path / "bare.sdf")
-    assert score(tmp_path / "bare.sdf", perceive=True)["strict"].valid.count == 1
+    batch = Batch.from_rdkit([bare]).replace(bond=None) if suffix == ".npz" else [bare]
+    write(batch, tmp_path / f"bare{suffix}")
+    assert score(tmp_path / f"bare{suffix}", perceive=True)["strict"].valid.count == 1
+    if suffix != ".sdf":  # whose format has a place for bonds
+        (again,) = read(tmp_path / f"bare{suffix}")
+        assert Chem.MolToSmiles(Chem.RemoveHs(again)) == "C[NH3+]"
 
 
 def test_a_report_travels_and_adds_up():
