@@ -148,12 +148,13 @@ def read_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     for key, value in sorted(overrides.items(), key=lambda item: item[0].count(".")):  # a part before its keys
         _begin_with_default(values, key)
         set_key(values, key, value)
-    lengths = [f"{key}={overrides[key]}" for key in ("train.steps", "train.epochs") if key in overrides]
-    if len(lengths) > 1:
-        raise UserError(f"{' and '.join(lengths)}: a run has one length; drop one of them")
     train = values.get("train")
     if isinstance(train, dict):  # a length given beside the file replaces the file's
         given = {name for name in LENGTHS if f"train.{name}" in overrides and train.get(name) is not None}
+        if {"steps", "epochs"} <= given:
+            raise UserError(
+                f"train.steps={train['steps']} and train.epochs={train['epochs']}: a run has one length; drop one"
+            )
         for name in set(LENGTHS) - given if given else ():
             train.pop(name, None)
     with told_by_line(path, overrides):

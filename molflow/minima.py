@@ -62,7 +62,7 @@ def relax(
     molecules = molecules if isinstance(molecules, Batch) else given(molecules)
     flat = of_batch(molecules) if isinstance(molecules, Batch) else of_mols(molecules)
     if len(flat) and not flat.has_bonds.any():
-        raise UserError("relax tells like atoms apart by their bonds, and these molecules have none")
+        raise UserError("relax needs bonds, which tell like atoms apart, and these molecules have none")
     items, failed = sanitisable(flat)
     results = How(workers, timeout, progress).each(partial(relaxed, measurement.minimise), list(items.values()), method)
     found = dict(zip(items, results))
