@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import platform
@@ -16,6 +15,7 @@ from typing import Any
 from molflow.atomic import write_atomically, write_json
 from molflow.build import UserError
 from molflow.checkpoint import CONFIG, WEIGHTS, locate
+from molflow.chem.note import checksum_of
 from molflow.config import Config, dump_config, name_of, read_config
 from molflow.versions import versions
 
@@ -184,7 +184,7 @@ class Run:
 
 
 def _weights_of(model: str) -> str:
-    return f"sha256:{hashlib.sha256((locate(model) / WEIGHTS).read_bytes()).hexdigest()}"
+    return checksum_of(locate(model) / WEIGHTS)
 
 
 def made_with() -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from molflow.build import UserError
 from molflow.device import fast_matmul
 from molflow.generate import Model
 from molflow.rng import Rng
@@ -24,6 +25,8 @@ def learn_grids(model: Model, steps: Sequence[int], n: int = 96, seed: int = 0) 
     ``model.grids.update(learn_grids(model, [5, 10]))`` makes ``model.sample(100, steps=10, grid="learned")`` work. The
     steps are taken for those of the model's default solver, as far as it reuses past predictions (docs/sampling.md).
     """
+    if beyond := [count for count in steps if not 1 <= count <= FINE]:
+        raise UserError(f"a learned grid has between 1 and {FINE} steps, not {beyond[0]}")
     how = model.defaults
     fine = grid("quadratic", FINE)
     ids, gram = np.arange(n), 0.0

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def given(molecules: Iterable[Mol | None], first: int = 0) -> list[Mol | None]:
-    """The molecules of a list, a column of a table or an iterator, counted from ``first``; a UserError else.
+    """The molecules of a list, a column of a table or an iterator, counted from ``first``; nothing else is taken.
 
     >>> given(None)
     Traceback (most recent call last):

@@ -52,9 +52,7 @@ def tune(
     how = loaded.defaults = changed(loaded, **method)
     loaded.check(how)
     wanted = {*steps, how.steps} if how.grid == LEARNED else {*steps}  # or the default would have no grid
-    if max(steps) > FINE:
-        raise UserError(f"a grid is learned of between 1 and {FINE} steps, not {max(steps)}")
-    if max(wanted) > FINE:
+    if max(wanted) > max(FINE, *steps):
         raise UserError(f"{model} takes {how.steps} steps, and a learned grid has at most {FINE}: keep another grid")
     grids = learn_grids(loaded, sorted(wanted), n, seed)
     path = keep_sampling(copied(source, folder), how, grids)

@@ -89,13 +89,13 @@ class Source:
             yield self._bonded(part, part.per_molecule_sum(part.charges)) if self.perceive else part
 
     def _given(self) -> Iterator[Molecules]:
-        whole = [self.molecules] if _is_batch(self.molecules) else self.molecules
+        whole = [self.molecules] if is_batch(self.molecules) else self.molecules
         if not isinstance(whole, Iterable):
             given(whole)  # says what is wrong with it
         bonded = isinstance(whole, Sequence) and any(map(_has_bonds, whole))  # of an iterator, each block says so
         mols: list[Mol | None] = []
         for k, item in enumerate(whole):
-            if _is_batch(item):
+            if is_batch(item):
                 yield from (of_batch(item[low : low + BLOCK]) for low in range(0, len(item), BLOCK))
                 continue
             mols += given([item], k)
@@ -170,7 +170,8 @@ def _spans(sizes: np.ndarray) -> Iterator[tuple[int, int]]:
         low = high
 
 
-def _is_batch(item: Any) -> bool:
+def is_batch(item: Any) -> bool:
+    """Whether it is one; a table's column has a ``mask``, too."""
     from molflow.batch import Batch
 
     return isinstance(item, Batch)
@@ -181,7 +182,7 @@ def _count(given: Any) -> int | None:
     if not hasattr(given, "__len__"):
         return None
     if isinstance(given, (list, tuple)):
-        return sum(len(item) if _is_batch(item) else 1 for item in given)
+        return sum(len(item) if is_batch(item) else 1 for item in given)
     return len(given)
 
 

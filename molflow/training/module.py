@@ -250,7 +250,7 @@ class Training(LightningModule):
 
     def restore(self, state: dict[str, Any]) -> None:
         labels, ours = state.get("labels"), asdict(self.facts.vocabulary)  # none in a run of an earlier version
-        if labels and {name: tuple(entries) for name, entries in labels.items()} != ours:
+        if labels and labels != ours:
             raise UserError(
                 f"--resume: the run had the labels {labels}, and would go on with {ours}: train.init, which told their "
                 "order, is not where it was; put it back"

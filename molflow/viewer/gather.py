@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from molflow.batch import Batch
 from molflow.chem.io import read
 from molflow.data.store import Store
 from molflow.metrics.intake import of_records
 from molflow.metrics.molecules import Molecules
 from molflow.metrics.perception import with_bonds
-from molflow.metrics.source import STORE, Source, bonds_in, hydrogenated
+from molflow.metrics.source import STORE, Source, bonds_in, hydrogenated, is_batch
 from molflow.rng import numpy_generator
 
 _TITLE = 200  # characters of a title; more is no name
@@ -76,8 +75,8 @@ def _from_files(source: Source, wanted: Sequence[int]) -> Iterator[Gathered]:
 
 def _from_blocks(source: Source, given: Any, wanted: Sequence[int]) -> Iterator[Gathered]:
     numbers = np.asarray(wanted, np.int64)
-    props = {name: values.tolist() for name, values in getattr(given, "props", {}).items()} if _is_batch(given) else {}
-    mols = given if isinstance(given, (list, tuple)) and not _is_batch(next(iter(given), None)) else ()
+    props = {name: values.tolist() for name, values in getattr(given, "props", {}).items()} if is_batch(given) else {}
+    mols = given if isinstance(given, (list, tuple)) and not is_batch(next(iter(given), None)) else ()
     for block in source.blocks():
         here = numbers[(numbers >= block.start) & (numbers < block.start + len(block.molecules))]
         yield Gathered(
@@ -86,10 +85,6 @@ def _from_blocks(source: Source, given: Any, wanted: Sequence[int]) -> Iterator[
             [_title(mols[k]) if k < len(mols) else "" for k in here.tolist()],
             [{name: values[k] for name, values in props.items()} for k in here.tolist()],
         )
-
-
-def _is_batch(given: Any) -> bool:
-    return isinstance(given, Batch)
 
 
 def _title(mol: Any) -> str:
