@@ -58,8 +58,9 @@ class Batch:
     @classmethod
     def of_sizes(cls, sizes: Sequence[int] | Tensor, dim: int = 3, device: torch.device | str | None = None) -> Batch:
         """Empty molecules of the sizes asked, as a prior takes them."""
-        sizes = torch.as_tensor(sizes, device=device)
-        longest = int(sizes.max()) if len(sizes) else 0
+        sizes = torch.as_tensor(sizes)
+        longest = int(sizes.max()) if len(sizes) else 0  # asked where the sizes are: a device would be waited for
+        sizes = sizes.to(device)
         mask = torch.arange(longest, device=sizes.device) < sizes[:, None]
         return cls(torch.zeros(len(sizes), longest, dim, device=sizes.device), mask)
 

@@ -236,7 +236,9 @@ class Model:
         census = torch.as_tensor(wanted.censuses.at(seed, ids, sizes), device=self.device)
         return like.replace(props={CENSUS: census})
 
-    def steering(self, wanted: Wanted, how: Sampling, seed: int, ids: np.ndarray, like: Batch) -> Composition | None:
+    def steering(
+        self, wanted: Wanted, how: Sampling, seed: int, ids: np.ndarray, sizes: np.ndarray, like: Batch
+    ) -> Composition | None:
         """What turns these molecules' atoms towards their formulas, where that is asked."""
         if not how.composition:
             return None
@@ -245,7 +247,7 @@ class Model:
         if CENSUS in like.props:
             counts = like.props[CENSUS][:, : len(groups)].to(groups) @ groups
         else:
-            found = wanted.formulas.at(seed, ids, like.sizes.cpu().numpy(), elements)
+            found = wanted.formulas.at(seed, ids, sizes, elements)
             counts = torch.as_tensor(found, device=self.device)
         return Composition(counts, groups, how.composition)
 
@@ -259,7 +261,7 @@ class Model:
     ) -> Batch:
         like = self.empty(wanted, seed, ids, sizes)
         rng = Rng(seed, torch.as_tensor(ids, device=self.device))
-        steer = self.steering(wanted, how, seed, ids, like)
+        steer = self.steering(wanted, how, seed, ids, sizes, like)
         flow = self.flow(how.temperature, how.haste, steer, self.drawing(how), how.precision)
         seen = None if watch is None else lambda t, x: watch(t, self.read(x))
         with fast_matmul(self.device):

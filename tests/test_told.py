@@ -96,7 +96,7 @@ def test_elements_are_turned_towards_the_formula_that_was_told(model):
     how = Sampling(composition=4.0)
     wanted = model.asked(None, how)
     like = model.empty(wanted, 2, ids, sizes)
-    steer = model.steering(wanted, how, 2, ids, like)
+    steer = model.steering(wanted, how, 2, ids, sizes, like)
     assert torch.equal(steer.counts, like.props[CENSUS][:, :3].float())
 
 
@@ -223,7 +223,7 @@ def test_elements_are_turned_towards_the_formula_that_is_asked_for(model):
     ids, sizes = np.arange(3), np.full(3, 4)
     for network_reads in (True, False):
         model.network.census = network_reads
-        steer = model.steering(wanted, how, 0, ids, model.empty(wanted, 0, ids, sizes))
+        steer = model.steering(wanted, how, 0, ids, sizes, model.empty(wanted, 0, ids, sizes))
         assert steer.counts.tolist() == [[2, 1, 1]] * 3
 
 

@@ -36,7 +36,7 @@ def learn_grids(model: Model, steps: Sequence[int], n: int = 96, seed: int = 0) 
         for places in model.portions.plan(sizes, model.device):
             like = model.empty(wanted, seed, ids[places], sizes[places])
             rng = Rng(seed, torch.as_tensor(ids[places], device=model.device))
-            steer = model.steering(wanted, how, seed, ids[places], like)
+            steer = model.steering(wanted, how, seed, ids[places], sizes[places], like)
             flow = model.flow(how.temperature, how.haste, steer, model.drawing(how), how.precision)
             gram = gram + changes(flow, model.prior(like, rng), fine, rng)
     clock = {t: model.path.clock(t)["pos"] for t in fine}
