@@ -60,9 +60,8 @@ class Batch:
         """Empty molecules of the sizes asked, as a prior takes them."""
         sizes = torch.as_tensor(sizes)
         longest = int(sizes.max()) if len(sizes) else 0  # asked where the sizes are: a device would be waited for
-        sizes = sizes.to(device)
-        mask = torch.arange(longest, device=sizes.device) < sizes[:, None]
-        return cls(torch.zeros(len(sizes), longest, dim, device=sizes.device), mask)
+        mask = torch.arange(longest, device=device or sizes.device) < sizes.to(device)[:, None]
+        return cls(torch.zeros(*mask.shape, dim, device=mask.device), mask)
 
     @classmethod
     def cat(cls, batches: Sequence[Batch]) -> Batch:
